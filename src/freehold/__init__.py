@@ -1,0 +1,1 @@
+"""Freehold: every service owns its data outright; all that leaves it is a fact on a log."""
