@@ -1,22 +1,22 @@
 """Everything that Freehold raises, in one tree, split by who must act.
 
-    FreeholdError
-    ├── CallerError                 the code or the request that called us is wrong: change it
-    │   ├── PublishError            an event that may not be published (too large, wrong version, not declared)
-    │   ├── ContractError           an event or a contract file breaks what was promised to readers
-    │   └── DeclarationError        a Service, System or Gateway that cannot be run as declared
-    ├── PeerError                   something that we talk to does not answer or lost its place: wait, it is retried
-    │   ├── StoreUnavailable        the service's own database
-    │   ├── TopicUnavailable        Kafka
-    │   ├── ConflictError           a transaction met another one too often
-    │   └── FencedError             another instance took over this work
-    └── OperatorError               somebody must look: nothing is skipped, nothing goes on by itself
-        ├── ConfigurationError      a setting is missing or wrong
-        ├── MissingPartError        a server, library or package that cannot be had
-        ├── StartError              a process that did not become ready
-        ├── MigrationError          a migration that failed or was changed after it ran
-        ├── IdentityError           a topic made anew, truncated or expired under a stored position
-        └── EventRejected           a record that is no event of ours, of unknown type or version, or that its handler refuses
+FreeholdError
+├── CallerError                 the code or the request that called us is wrong: change it
+│   ├── PublishError            an event that may not be published (too large, wrong version, not declared)
+│   ├── ContractError           an event or a contract file breaks what was promised to readers
+│   └── DeclarationError        a Service, System or Gateway that cannot be run as declared
+├── PeerError                   something that we talk to does not answer or lost its place: wait, it is retried
+│   ├── StoreUnavailable        the service's own database
+│   ├── TopicUnavailable        Kafka
+│   ├── ConflictError           a transaction met another one too often
+│   └── FencedError             another instance took over this work
+└── OperatorError               somebody must look: nothing is skipped, nothing goes on by itself
+    ├── ConfigurationError      a setting is missing or wrong
+    ├── MissingPartError        a server, library or package that cannot be had
+    ├── StartError              a process that did not become ready
+    ├── MigrationError          a migration that failed or was changed after it ran
+    ├── IdentityError           a topic made anew, truncated or expired under a stored position
+    └── EventRejected           a record that is no event of ours, of unknown type or version, or that its handler refuses
 """
 
 
@@ -46,6 +46,10 @@ class PeerError(FreeholdError):
 
 class StoreUnavailable(PeerError):
     """The service's own database does not answer."""
+
+
+class CommitUnknown(StoreUnavailable):
+    """The connection was lost while committing: the transaction may or may not have taken effect."""
 
 
 class TopicUnavailable(PeerError):

@@ -1,0 +1,49 @@
+"""Another service's facts, denormalised into the subscriber's own store: declared, rebuildable, auditable.
+
+Applying is idempotent and needs no transaction around it: the copy's own row is the guard, and the fields embedded in
+the subscriber's documents follow by a pass that is guarded the same way and may run again (decision 5). The consumer
+moves its position only after both, so a crash in between repeats them without effect.
+
+The seam that both products fill is `Copies` (tests/seams/test_copies.py).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from freehold.event import Place
+
+
+@dataclasses.dataclass(frozen=True)
+class State:
+    """The state of one entity at one place in its history; `fields` is None when it is gone."""
+
+    entity_id: str
+    place: Place
+    fields: Mapping[str, Any] | None
+
+
+class Copies(Protocol):
+    """One declared replica in the subscriber's store."""
+
+    async def prepare(self) -> None:
+        """Create the table or collection, its indexes and those that the embedded pass needs; idempotent.
+
+        Raises:
+            MigrationError: What is there does not fit the declaration; names each difference.
+        """
+
+    async def apply(self, states: Sequence[State]) -> None:
+        """Upsert each state whose place is greater than the copy's, at most one state per entity.
+
+        A deleted entity leaves a row with its id, place and `deleted` and no other field.
+        """
+
+    async def embed(self, states: Sequence[State]) -> None:
+        """Let the same states reach every own document that embeds an older one; after `apply`.
+
+        However many documents there are; each changes atomically, all have changed when it returns. A deleted
+        entity's embedded fields become null, with `deleted` true.
+        """

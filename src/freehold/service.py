@@ -1,0 +1,191 @@
+"""What a service is: one readable value that the runtime runs, the tests open and the diagram checks.
+
+Nothing here does I/O. A service names what it owns, its ASGI application, what it publishes, what it listens to and
+which facts of others it keeps; `System` names the services that run together and the gateway before them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+
+from freehold.errors import DeclarationError
+from freehold.event import Event
+
+DAY_MS = 86_400_000
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
+
+Application = Callable[..., Awaitable[None]]
+Handler = Callable[[Any, Any], Awaitable[None]]
+
+
+class Store(Protocol):
+    """The one database that a service owns; `freehold.store` has PostgreSQL's and MongoDB's."""
+
+    @property
+    def kind(self) -> str:
+        """Name the product: "postgres" or "mongo"."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Topic:
+    """Settings of the topic that carries a service's events; it is created with them by its owner (decision 4).
+
+    `partitions` cannot be changed later. Every event is kept for `full_history_ms`; after that, and at the latest
+    after `compacted_after_ms`, only the newest event of each entity is kept, for ever.
+    """
+
+    partitions: int = 6
+    replication_factor: int = 1
+    full_history_ms: int = DAY_MS
+    compacted_after_ms: int = 7 * DAY_MS
+
+    def settings(self) -> dict[str, str]:
+        """Give the topic's configuration in Kafka's own words."""
+        return {
+            "cleanup.policy": "compact",
+            "min.compaction.lag.ms": str(self.full_history_ms),
+            "max.compaction.lag.ms": str(self.compacted_after_ms),
+            "min.insync.replicas": str(max(1, self.replication_factor - 1)),
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class Replica:
+    """Keep another service's facts in the own store: a declared copy.
+
+    Args:
+        state: A msgspec Struct with the fields that are kept, a subset of the owner's published state; its `key`
+            field ("id") becomes the primary key.
+        of: The service that owns the facts.
+        entity: The kind of entity that it is a copy of ("user").
+        into: Table or collection of the own store; Freehold creates it and alone writes it.
+        embedded_in: Own tables or collections that carry the same fields denormalised, by the name of the embedded
+            document ("customer") or, in PostgreSQL, of the column prefix ("customer" for customer_id, customer_name).
+    """
+
+    state: type[msgspec.Struct]
+    _: dataclasses.KW_ONLY
+    of: str
+    entity: str
+    into: str
+    embedded_in: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        fields = set(self.state.__struct_fields__)
+        reserved = fields & {"epoch", "version", "index", "deleted"}
+        if reserved:
+            raise DeclarationError(
+                f"Replica {self.into}: {self.state.__name__} declares {', '.join(sorted(reserved))}, which Freehold keeps "
+                f"beside every copy itself; leave the field out"
+            )
+        if "id" not in fields:
+            raise DeclarationError(f"Replica {self.into}: {self.state.__name__} needs a field id: str, the entity's id")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Service:
+    """Declare a service: a unit with its own code, its own database and its own process.
+
+    Args:
+        name: Also the name of its database, its credentials, its topic and its consumer group.
+        store: Postgres(...) or Mongo(...); the one database that it owns.
+        app: Its HTTP side, any ASGI application. Health, metrics, tracing and limits are put around it.
+        publishes: The event classes that its transactions may publish.
+        listens: By event class, what to do with another service's event: `async def handler(tx, event)`, run in a
+            transaction of the own store, perhaps again, exactly once in effect. The class says whose it is by
+            `of` in `Listen`.
+        replicates: The copies that it keeps of others' facts.
+        topic: Settings of its own topic.
+        contracts: Folder of the committed contract files of the events that it publishes.
+        demo: Writes the demo data through the service's own functions: `async def demo(progress)`.
+    """
+
+    name: str
+    store: Any
+    app: Application
+    publishes: Sequence[type[Event]] = ()
+    listens: Sequence[Listen] = ()
+    replicates: Sequence[Replica] = ()
+    topic: Topic = dataclasses.field(default_factory=Topic)
+    contracts: Path | None = None
+    demo: Callable[[Callable[[int, int], None]], Awaitable[None]] | None = None
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise DeclarationError(
+                f"service name {self.name!r}: use a-z, 0-9 and _, from a letter, at most 41 characters"
+            )
+        for cls in self.publishes:
+            if not cls.__entity__:
+                raise DeclarationError(
+                    f'{cls.__name__}: say which entity it is about: class {cls.__name__}(Event, entity="...")'
+                )
+        own = [source for source in self.sources() if source == self.name]
+        if own:
+            raise DeclarationError(f"{self.name} listens to itself; call the function in the same transaction instead")
+
+    def sources(self) -> list[str]:
+        """Name the services whose topics this one reads, sorted, each once."""
+        return sorted({listen.of for listen in self.listens} | {replica.of for replica in self.replicates})
+
+
+@dataclasses.dataclass(frozen=True)
+class Listen:
+    """Run `handler(tx, event)` for each event of that class which the service `of` publishes.
+
+    The class is the subscriber's own view of the event, with the publisher's class name (or `name`) and the fields
+    that it needs. Per entity handlers run in version order; each takes effect exactly once in the own store.
+    """
+
+    event: type[Event]
+    handler: Handler
+    _: dataclasses.KW_ONLY
+    of: str
+    name: str | None = None
+
+    @property
+    def type(self) -> str:
+        """The event's type on the topic, "payments.PaymentTaken"."""
+        return f"{self.of}.{self.name or self.event.__name__}"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class System:
+    """Declare the services that run together, the gateway before them, and the diagram that they are held to."""
+
+    name: str
+    services: Sequence[Service]
+    gateway: Any = None
+    diagram: Path | None = None
+    curl: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        names = [service.name for service in self.services]
+        doubled = {name for name in names if names.count(name) > 1}
+        if doubled:
+            raise DeclarationError(f"system {self.name}: two services are called {', '.join(sorted(doubled))}")
+        for service in self.services:
+            unknown = set(service.sources()) - set(names)
+            if unknown:
+                raise DeclarationError(
+                    f"{service.name} reads the events of {', '.join(sorted(unknown))}, which is no service of {self.name}"
+                )
+
+    def service(self, name: str) -> Service:
+        """Find a service by name.
+
+        Raises:
+            DeclarationError: There is none of that name; the message lists those there are.
+        """
+        for service in self.services:
+            if service.name == name:
+                return service
+        raise DeclarationError(
+            f"{self.name} has no service {name!r}; it has {', '.join(s.name for s in self.services)}"
+        )
