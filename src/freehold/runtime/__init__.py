@@ -1,0 +1,1 @@
+"""One process from one declaration: embedded servers, supervisor, configuration, health, telemetry."""

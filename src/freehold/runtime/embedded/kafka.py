@@ -1,0 +1,153 @@
+"""An Apache Kafka 4 of one's own: one node that is broker and controller (KRaft), both behind a password."""
+
+import base64
+import secrets as randomness
+import shutil
+import signal
+import subprocess
+import tempfile
+from pathlib import Path
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from freehold.errors import StartError
+from freehold.runtime.embedded.kafka_settings import ADMIN, LOGGING, format_settings
+from freehold.runtime.embedded.libraries import fetch_jars, find_java
+from freehold.runtime.embedded.orphans import end_orphans
+from freehold.runtime.embedded.ports import LOOPBACK, is_listening, reserve_port
+from freehold.runtime.embedded.process import Report, ServerProcess, open_log
+from freehold.runtime.provision.secrets import Secrets, write_private
+from freehold.topic.address import SASL_PLAIN_TEXT, KafkaAddress
+
+USUAL_PORT = 9092
+START_TIMEOUT_S = 60.0  # after a crash each log's last segment is read again
+FORMAT_TIMEOUT_S = 60.0
+ATTEMPT_TIMEOUT_S = 1.0
+# One broker for one machine: the small compiler and the small collector start fastest. See ADR-2 for what was measured.
+JAVA_OPTIONS = ["-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"]
+
+
+class KafkaServer:
+    """A Kafka broker on loopback with its data in one directory.
+
+    Args:
+        directory: Where the data is kept; made by the first start.
+        port: The port to use, and no other; without it the usual one if it is free, else any.
+        secrets: Where the passwords of the administrator and of the controller are kept.
+    """
+
+    name = "kafka"
+
+    def __init__(self, directory: Path, *, port: int | None = None, secrets: Secrets) -> None:
+        self.directory = directory.resolve()
+        self.port = port or USUAL_PORT
+        self.controller_port = 0
+        self._port_is_fixed = port is not None
+        self._password = secrets.get("kafka/admin")
+        self._controller_password = secrets.get("kafka/controller")
+        self._process = ServerProcess(self.name, self.directory)
+
+    @property
+    def pid(self) -> int | None:
+        """The process id while it runs."""
+        return self._process.pid
+
+    @property
+    def log(self) -> Path:
+        """Where the server writes what it does."""
+        return self._process.log
+
+    @property
+    def admin_url(self) -> str:
+        """Where and as whom the administrator connects; holds the password."""
+        return self._address.format()
+
+    def start(self, report: Report) -> None:
+        """Start the server, and return when it answers.
+
+        Args:
+            report: Told what is being done.
+
+        Raises:
+            MissingPartError: Java or Kafka's jars cannot be had.
+            StartError: It did not become ready; the message names its log.
+            ConfigurationError: The port that was asked for is taken.
+        """
+        end_orphans(self.directory, "java", signal.SIGTERM, report)
+        classpath = ":".join(map(str, fetch_jars(report)))
+        self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with (
+            reserve_port([self.port], fixed=self._port_is_fixed) as port,
+            reserve_port([self.controller_port]) as controller_port,
+        ):
+            if port != self.port:
+                report(f"port {self.port} is taken, using {port}")
+            self.port, self.controller_port = port, controller_port
+            data = self.directory / "data"
+            if not data.exists():
+                report("formatting")
+                self._format(classpath)
+            settings = self._write_settings(self.directory / "server.properties", data)
+            report("starting")
+            java = [str(find_java()), *JAVA_OPTIONS, *LOGGING]
+            self._process.start([*java, "-cp", classpath, "kafka.Kafka", str(settings)])
+            self._process.wait_until_ready(self._is_ready, START_TIMEOUT_S)
+        self._port_is_fixed = True  # who knows our URL finds us there again after a restart
+        report("ready")
+
+    def stop(self, timeout_s: float) -> None:
+        """Stop the server in order; kill it if it takes longer than `timeout_s`."""
+        self._process.stop(signal.SIGTERM, timeout_s)
+
+    def __repr__(self) -> str:
+        return f"KafkaServer(directory={str(self.directory)!r}, port={self.port}, pid={self.pid})"
+
+    @property
+    def _address(self) -> KafkaAddress:
+        return KafkaAddress((f"{LOOPBACK}:{self.port}",), ADMIN, self._password, SASL_PLAIN_TEXT)
+
+    def _format(self, classpath: str) -> None:
+        """Make the data beside its place and move it there, so that what was interrupted is never taken for whole."""
+        unfinished = self.directory / "data.new"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        cluster = base64.urlsafe_b64encode(randomness.token_bytes(16)).decode().rstrip("=")
+        with tempfile.TemporaryDirectory(prefix="freehold-") as private, open_log(self.log) as log:
+            settings = self._write_settings(Path(private) / "server.properties", unfinished)
+            # In a file, because anybody on the machine can read a command line.
+            arguments = Path(private) / "arguments"
+            write_private(
+                arguments,
+                f'-cp "{classpath}" kafka.tools.StorageTool format --config "{settings}" --cluster-id={cluster} '
+                f'--add-scram "SCRAM-SHA-256=[name={ADMIN},password={self._password}]"',
+            )
+            done = subprocess.run(
+                [str(find_java()), *JAVA_OPTIONS, *LOGGING, f"@{arguments}"],
+                cwd=self.directory,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                timeout=FORMAT_TIMEOUT_S,
+                start_new_session=True,
+                check=False,
+            )
+        if done.returncode != 0:
+            raise StartError(
+                f"formatting {self.directory} for Kafka failed with code {done.returncode} (see {self.log})"
+            )
+        unfinished.rename(self.directory / "data")
+
+    def _write_settings(self, file: Path, data: Path) -> Path:
+        ports, passwords = (self.port, self.controller_port), (self._password, self._controller_password)
+        write_private(file, format_settings(data, ports, passwords))
+        return file
+
+    def _is_ready(self) -> bool:
+        if not is_listening(self.port):
+            return False
+        quiet = {"log_level": "0", "socket.connection.setup.timeout.ms": "1000"}
+        client = AdminClient({**self._address.client_config(), **quiet})
+        try:
+            return bool(client.list_topics(timeout=ATTEMPT_TIMEOUT_S).brokers)
+        except KafkaException:
+            return False

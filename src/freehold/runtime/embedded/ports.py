@@ -1,0 +1,55 @@
+"""Ports on loopback: the usual one if it is free, else any."""
+
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from freehold.errors import ConfigurationError
+
+LOOPBACK = "127.0.0.1"
+
+
+@contextmanager
+def reserve_port(candidates: Sequence[int], *, fixed: bool = False) -> Iterator[int]:
+    """Hold a free port until the server that shall listen on it does.
+
+    The socket is bound and does not listen: the server can bind beside it, and nobody is given the port meanwhile
+    who asks the system for any free one.
+
+    Args:
+        candidates: Ports to try, best first.
+        fixed: No other port will do.
+
+    Raises:
+        ConfigurationError: No other port will do, and something else listens on it.
+    """
+    for port in candidates if fixed else [*candidates, 0]:
+        holder = _bind(port)
+        if holder is not None:
+            with holder:
+                yield int(holder.getsockname()[1])
+            return
+    raise ConfigurationError(
+        f"port {', '.join(map(str, candidates))} on {LOOPBACK} is taken by another process; free it or choose another"
+    )
+
+
+def is_listening(port: int) -> bool:
+    """Tell whether something accepts connections on this port of loopback."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1)
+        return probe.connect_ex((LOOPBACK, port)) == 0
+
+
+def _bind(port: int) -> socket.socket | None:
+    if port and is_listening(port):
+        return None
+    holder = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    # A connection of the server before may linger in TIME_WAIT; that is no reason to change the port.
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        holder.bind((LOOPBACK, port))
+    except OSError:
+        holder.close()
+        return None
+    return holder
