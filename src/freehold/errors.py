@@ -7,6 +7,7 @@ FreeholdError
 │   └── DeclarationError        a Service, System or Gateway that cannot be run as declared
 ├── PeerError                   something that we talk to does not answer or lost its place: wait, it is retried
 │   ├── StoreUnavailable        the service's own database
+│   │   └── CommitUnknown       the connection was lost while committing: read before trying again
 │   ├── TopicUnavailable        Kafka
 │   ├── ConflictError           a transaction met another one too often
 │   └── FencedError             another instance took over this work
