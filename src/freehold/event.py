@@ -113,7 +113,8 @@ def _plain(value: Any) -> Any:
 class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of an event beside its data: who, what, which place in the entity's history, when, and which trace.
 
-    `key` is "entity/id" and is the Kafka key; `id` is unique for its source and the same for every repeat.
+    `key` is "entity/id" and is the Kafka key; `id` is unique for its source and the same for every repeat; `erases` tells
+    every reader, also one that has no class for this type, that the entity is gone.
     """
 
     id: str
@@ -123,6 +124,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     schema: int
     place: Place
     time: str
+    erases: bool = False
     traceparent: str | None = None
 
     @property
@@ -197,5 +199,6 @@ def envelope_for(owner: str, event: Event, place: Place, traceparent: str | None
         schema=event.__schema__,
         place=place,
         time=datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        erases=event.__erases__,
         traceparent=traceparent,
     )
