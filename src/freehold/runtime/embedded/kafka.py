@@ -5,6 +5,7 @@ import secrets as randomness
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from freehold.errors import StartError
+from freehold.runtime.embedded import tied
+from freehold.runtime.embedded.archive import Archive
 from freehold.runtime.embedded.kafka_settings import ADMIN, LOGGING, format_settings
 from freehold.runtime.embedded.libraries import fetch_jars, find_java
 from freehold.runtime.embedded.orphans import end_orphans
@@ -25,7 +28,7 @@ START_TIMEOUT_S = 60.0  # after a crash each log's last segment is read again
 FORMAT_TIMEOUT_S = 60.0
 ATTEMPT_TIMEOUT_S = 1.0
 # One broker for one machine: the small compiler and the small collector start fastest. See ADR-2 for what was measured.
-JAVA_OPTIONS = ["-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"]
+JAVA_OPTIONS = ["-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xlog:all=error:stderr"]
 
 
 class KafkaServer:
@@ -35,18 +38,24 @@ class KafkaServer:
         directory: Where the data is kept; made by the first start.
         port: The port to use, and no other; without it the usual one if it is free, else any.
         secrets: Where the passwords of the administrator and of the controller are kept.
+        training: A file to write Java's archive to when the server stops (see archive.py).
     """
 
     name = "kafka"
 
-    def __init__(self, directory: Path, *, port: int | None = None, secrets: Secrets) -> None:
+    def __init__(
+        self, directory: Path, *, port: int | None = None, secrets: Secrets, training: Path | None = None
+    ) -> None:
         self.directory = directory.resolve()
-        self.port = port or USUAL_PORT
+        self.port = port or (0 if training else USUAL_PORT)
         self.controller_port = 0
         self._port_is_fixed = port is not None
         self._password = secrets.get("kafka/admin")
         self._controller_password = secrets.get("kafka/controller")
         self._process = ServerProcess(self.name, self.directory)
+        self._training = training
+        self._classpath = ""
+        self._archive: Archive | None = None
 
     @property
     def pid(self) -> int | None:
@@ -75,7 +84,7 @@ class KafkaServer:
             ConfigurationError: The port that was asked for is taken.
         """
         end_orphans(self.directory, "java", signal.SIGTERM, report)
-        classpath = ":".join(map(str, fetch_jars(report)))
+        archive = self.prepare(report)
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         with (
             reserve_port([self.port], fixed=self._port_is_fixed) as port,
@@ -87,18 +96,32 @@ class KafkaServer:
             data = self.directory / "data"
             if not data.exists():
                 report("formatting")
-                self._format(classpath)
+                self._format(data)
             settings = self._write_settings(self.directory / "server.properties", data)
             report("starting")
-            java = [str(find_java()), *JAVA_OPTIONS, *LOGGING]
-            self._process.start([*java, "-cp", classpath, "kafka.Kafka", str(settings)])
+            self._process.start([*self._java(), "-cp", self._classpath, "kafka.Kafka", str(settings)])
             self._process.wait_until_ready(self._is_ready, START_TIMEOUT_S)
         self._port_is_fixed = True  # who knows our URL finds us there again after a restart
+        if not self._training:
+            archive.train(self.log)
         report("ready")
 
     def stop(self, timeout_s: float) -> None:
         """Stop the server in order; kill it if it takes longer than `timeout_s`."""
+        if self._archive:
+            self._archive.stop_training()
         self._process.stop(signal.SIGTERM, timeout_s)
+
+    def prepare(self, report: Report) -> Archive:
+        """Get what is needed to start: Kafka's jars, downloaded if need be, and Java's archive of them, if there is one.
+
+        Raises:
+            MissingPartError: Java or Kafka's jars cannot be had.
+        """
+        jars = fetch_jars(report)
+        self._classpath = ":".join(map(str, jars))
+        self._archive = self._archive or Archive(find_java(), jars, JAVA_OPTIONS)
+        return self._archive
 
     def __repr__(self) -> str:
         return f"KafkaServer(directory={str(self.directory)!r}, port={self.port}, pid={self.pid})"
@@ -107,9 +130,15 @@ class KafkaServer:
     def _address(self) -> KafkaAddress:
         return KafkaAddress((f"{LOOPBACK}:{self.port}",), ADMIN, self._password, SASL_PLAIN_TEXT)
 
-    def _format(self, classpath: str) -> None:
+    def _java(self) -> list[str]:
+        java = [str(find_java()), *JAVA_OPTIONS, *LOGGING]
+        if self._training:
+            return [sys.executable, "-I", "-S", tied.__file__, *java, f"-XX:AOTCacheOutput={self._training}"]
+        return [*java, *(self._archive.options() if self._archive else [])]
+
+    def _format(self, data: Path) -> None:
         """Make the data beside its place and move it there, so that what was interrupted is never taken for whole."""
-        unfinished = self.directory / "data.new"
+        unfinished = data.with_suffix(".new")
         shutil.rmtree(unfinished, ignore_errors=True)
         cluster = base64.urlsafe_b64encode(randomness.token_bytes(16)).decode().rstrip("=")
         with tempfile.TemporaryDirectory(prefix="freehold-") as private, open_log(self.log) as log:
@@ -118,11 +147,12 @@ class KafkaServer:
             arguments = Path(private) / "arguments"
             write_private(
                 arguments,
-                f'-cp "{classpath}" kafka.tools.StorageTool format --config "{settings}" --cluster-id={cluster} '
-                f'--add-scram "SCRAM-SHA-256=[name={ADMIN},password={self._password}]"',
+                f'-cp "{self._classpath}" kafka.tools.StorageTool format --config "{settings}" '
+                f'--cluster-id={cluster} --add-scram "SCRAM-SHA-256=[name={ADMIN},password={self._password}]"',
             )
+            java = [str(find_java()), *JAVA_OPTIONS, *LOGGING, *(self._archive.options() if self._archive else [])]
             done = subprocess.run(
-                [str(find_java()), *JAVA_OPTIONS, *LOGGING, f"@{arguments}"],
+                [*java, f"@{arguments}"],
                 cwd=self.directory,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -132,10 +162,8 @@ class KafkaServer:
                 check=False,
             )
         if done.returncode != 0:
-            raise StartError(
-                f"formatting {self.directory} for Kafka failed with code {done.returncode} (see {self.log})"
-            )
-        unfinished.rename(self.directory / "data")
+            raise StartError(f"formatting {data} for Kafka failed with code {done.returncode} (see {self.log})")
+        unfinished.rename(data)
 
     def _write_settings(self, file: Path, data: Path) -> Path:
         ports, passwords = (self.port, self.controller_port), (self._password, self._controller_password)

@@ -3,12 +3,21 @@
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.admin._acl import AclBinding, AclBindingFilter, AclOperation, AclPermissionType
-from confluent_kafka.admin._resource import ResourcePatternType, ResourceType
-from confluent_kafka.admin._scram import ScramCredentialInfo, ScramMechanism, UserScramCredentialUpsertion
+from confluent_kafka.admin import (
+    AclBinding,
+    AclBindingFilter,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    ResourcePatternType,
+    ResourceType,
+    ScramCredentialInfo,
+    ScramMechanism,
+    UserScramCredentialUpsertion,
+)
 
 from freehold.errors import ConfigurationError, TopicUnavailable
 from freehold.topic.address import KafkaAddress
@@ -87,19 +96,28 @@ def _make_user(admin: AdminClient, own: KafkaAddress) -> None:
 
 
 def _set_rights(admin: AdminClient, principal: str, wanted: list[AclBinding]) -> None:
-    anything = AclBindingFilter(
-        ResourceType.ANY, None, ResourcePatternType.ANY, principal, None, AclOperation.ANY, AclPermissionType.ANY
-    )
-    found = admin.describe_acls(anything, request_timeout=REQUEST_TIMEOUT_S).result(REQUEST_TIMEOUT_S)
+    found = admin.describe_acls(_everything(principal), request_timeout=REQUEST_TIMEOUT_S).result(REQUEST_TIMEOUT_S)
     missing = [right for right in wanted if right not in found]
-    excess = [right for right in found if right not in wanted]
+    excess = [_only(right) for right in found if right not in wanted]
     if missing:
         for made in admin.create_acls(missing, request_timeout=REQUEST_TIMEOUT_S).values():
             made.result(REQUEST_TIMEOUT_S)
     if excess:
-        filters = [_only(right) for right in excess]
-        for taken in admin.delete_acls(filters, request_timeout=REQUEST_TIMEOUT_S).values():
+        for taken in admin.delete_acls(excess, request_timeout=REQUEST_TIMEOUT_S).values():
             taken.result(REQUEST_TIMEOUT_S)
+
+
+def _everything(principal: str) -> AclBindingFilter:
+    any_text: Any = None  # allowed, and not declared
+    return AclBindingFilter(
+        ResourceType.ANY,
+        any_text,
+        ResourcePatternType.ANY,
+        principal,
+        any_text,
+        AclOperation.ANY,
+        AclPermissionType.ANY,
+    )
 
 
 def _only(right: AclBinding) -> AclBindingFilter:

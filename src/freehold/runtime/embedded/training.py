@@ -1,0 +1,92 @@
+"""The run that makes Java's archive for Kafka: `python -m freehold.runtime.embedded.training` (see archive.py)."""
+
+import fcntl
+import os
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+from confluent_kafka import Consumer, Producer
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from freehold.errors import FreeholdError
+from freehold.runtime.embedded.kafka import KafkaServer
+from freehold.runtime.provision.secrets import Secrets
+from freehold.topic.address import KafkaAddress
+
+LOWEST_PRIORITY = 19
+ARCHIVES_KEPT = 3  # of some 70 MB each
+WRITE_TIMEOUT_S = 120.0
+REQUEST_TIMEOUT_S = 20.0
+TOPIC = "training"
+RECORD_COUNT = 1_000
+
+
+def train() -> Path:
+    """Make the archive, unless it is there; when another process is at it, wait for that."""
+    os.nice(LOWEST_PRIORITY)
+    with tempfile.TemporaryDirectory(prefix="freehold-training-") as scratch:
+        result = Path(scratch) / "kafka.aot"
+        server = KafkaServer(Path(scratch) / "kafka", secrets=Secrets(Path(scratch) / "secrets.json"), training=result)
+        archive = server.prepare(lambda _: None).file
+        archive.parent.mkdir(parents=True, exist_ok=True)
+        with (archive.parent / "training.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if archive.exists():
+                return archive
+            stop_timeout_s = 0.0
+            try:
+                server.start(lambda _: None)
+                _exercise(server.admin_url)
+                stop_timeout_s = WRITE_TIMEOUT_S
+            finally:
+                server.stop(stop_timeout_s)
+            _keep(result, archive)
+    return archive
+
+
+def _exercise(url: str) -> None:
+    """Have the broker do what it will do later, so that its first times are in the archive as well."""
+    config = {**KafkaAddress.parse(url).client_config(), "log_level": "0"}
+    admin = AdminClient({**config})
+    for future in admin.create_topics([NewTopic(TOPIC, 1, 1)]).values():
+        future.result(REQUEST_TIMEOUT_S)
+    producer = Producer({**config, "enable.idempotence": True})
+    for _ in range(RECORD_COUNT):
+        producer.produce(TOPIC, b"value", key=b"key")
+    producer.flush(REQUEST_TIMEOUT_S)
+    consumer = Consumer({**config, "group.id": TOPIC, "auto.offset.reset": "earliest"})
+    try:
+        consumer.subscribe([TOPIC])
+        if consumer.consume(1, REQUEST_TIMEOUT_S):
+            consumer.commit(asynchronous=False)
+    finally:
+        consumer.close()
+
+
+def _keep(result: Path, archive: Path) -> None:
+    """Put the archive in its place in one step, and remove the oldest ones."""
+    incoming = archive.with_suffix(".new")
+    incoming.unlink(missing_ok=True)
+    incoming.write_bytes(result.read_bytes())
+    incoming.replace(archive)
+    others = sorted(archive.parent.glob("kafka-*.aot"), key=lambda file: file.stat().st_mtime_ns, reverse=True)
+    for old in others[ARCHIVES_KEPT:]:
+        old.unlink(missing_ok=True)
+
+
+def main() -> int:
+    """Make the archive and say so; a kill in between ends the broker that is being trained."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    try:
+        archive = train()
+    except FreeholdError as error:
+        sys.stderr.write(f"Java's archive for Kafka could not be made, starts stay slower: {error}\n")
+        return 1
+    sys.stdout.write(f"{archive}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
