@@ -1,0 +1,93 @@
+"""Find what is to be run: a folder with `system.py` that holds `system`, or "module:attribute"."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+from freehold.errors import ConfigurationError, DeclarationError, FreeholdError
+from freehold.service import Service, System
+
+
+def load_system(source: str) -> System:
+    """Load a system.
+
+    Args:
+        source: A folder with `system.py`, that file itself, or "package.module:attribute".
+
+    Raises:
+        ConfigurationError: Nothing is there.
+        DeclarationError: What is there is no System, or cannot be imported.
+    """
+    found = _load(source)
+    if isinstance(found, Service):
+        return System(name=found.name, services=[found])
+    if not isinstance(found, System):
+        raise DeclarationError(f"{source} holds a {type(found).__name__}; `system` must be a freehold System")
+    return found
+
+
+def load_service(source: str, name: str | None = None) -> Service:
+    """Load one service: the one of that name from a system, or the only one that is there.
+
+    Raises:
+        ConfigurationError: Nothing is there.
+        DeclarationError: There is none of that name, or several and no name.
+    """
+    system = load_system(source)
+    if name is not None:
+        return system.service(name)
+    if len(system.services) == 1:
+        return system.services[0]
+    raise DeclarationError(f"{source} has several services; name one of {', '.join(s.name for s in system.services)}")
+
+
+def _load(source: str) -> Any:
+    module_name, colon, attribute = source.rpartition(":")
+    if not colon:
+        module_name, attribute = _module_of(Path(source)), "system"
+    try:
+        module = importlib.import_module(module_name)
+    except FreeholdError:
+        raise
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(_not_found(source, module_name, error)) from error
+    except Exception as error:
+        raise DeclarationError(f"{source} cannot be imported: {type(error).__name__}: {error}") from error
+    if not hasattr(module, attribute):
+        raise DeclarationError(f"{module_name} has no {attribute!r}; put `{attribute} = System(...)` there")
+    return getattr(module, attribute)
+
+
+def _module_of(path: Path) -> str:
+    file = path if path.suffix == ".py" else path / "system.py"
+    if not file.is_file():
+        raise ConfigurationError(
+            f"{path} is no system: there is no {file}; give a folder that has system.py, or module:attribute"
+        )
+    file = file.resolve()
+    root = _root_of(file)
+    if str(root) not in sys.path:
+        sys.path.insert(0, str(root))
+    return ".".join(file.relative_to(root).with_suffix("").parts)
+
+
+def _root_of(file: Path) -> Path:
+    # A system imports its services as packages: "systems.shop.users" from the folder that holds `systems`. Where it was
+    # started is that folder as a rule; else the nearest one above the packages.
+    here = Path.cwd().resolve()
+    if file.is_relative_to(here) and all(part.isidentifier() for part in file.relative_to(here).with_suffix("").parts):
+        return here
+    root = file.parent
+    while (root / "__init__.py").is_file():
+        root = root.parent
+    return root
+
+
+def _not_found(source: str, module_name: str, error: ModuleNotFoundError) -> str:
+    missing = error.name or ""
+    if module_name == missing or module_name.startswith(f"{missing}."):
+        return f"{source}: there is no module {missing!r} from here"
+    return f"{source} imports {missing!r}, which is not installed"
