@@ -1,0 +1,112 @@
+"""Look after topics: create the own one, tell one made anew from the one that was known, and see how far each reaches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import contextmanager
+from typing import Any
+
+from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec
+
+from freehold.errors import ConfigurationError
+from freehold.service import Topic
+from freehold.topic import TopicIdentity
+from freehold.topic.address import KafkaAddress
+from freehold.topic.failure import LOG_LEVEL, explained, failed, log
+
+REQUEST_TIMEOUT_S = 5.0
+# The client waits for its own time-out and then answers; only a bug of its would make us wait for ours.
+FUTURE_TIMEOUT_S = REQUEST_TIMEOUT_S + 2.0
+
+
+class Topics:
+    """The topics of a cluster, as one service may see them. Safe to use from several threads at once."""
+
+    def __init__(self, address: KafkaAddress) -> None:
+        self._admin = AdminClient({**address.client_config(), "log_level": LOG_LEVEL}, logger=log)
+
+    def ensure(self, name: str, wanted: Topic) -> list[str]:
+        """Create the topic as its owner wants it; what is there already is compared, and never changed.
+
+        Returns:
+            Each difference of an existing topic in plain words; empty when it is as wanted.
+
+        Raises:
+            TopicUnavailable: Kafka does not answer.
+            ConfigurationError: Kafka refuses the credentials or the settings.
+        """
+        new = NewTopic(name, wanted.partitions, wanted.replication_factor, config=wanted.settings())
+        with _doing(f"create topic {name}"):
+            created = self._admin.create_topics([new], request_timeout=REQUEST_TIMEOUT_S)[name]
+            try:
+                created.result(FUTURE_TIMEOUT_S)
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                    raise
+            else:
+                return []
+        return self._differences(name, wanted)
+
+    def identify(self, name: str) -> TopicIdentity:
+        """Tell which topic has this name now.
+
+        Raises:
+            TopicUnavailable: Kafka does not answer, or there is no such topic.
+        """
+        with _doing(f"describe topic {name}"):
+            asked = self._admin.describe_topics(TopicCollection([name]), request_timeout=REQUEST_TIMEOUT_S)
+            found = asked[name].result(FUTURE_TIMEOUT_S)
+        if found.topic_id is None:
+            raise ConfigurationError(f"this Kafka gives topic {name} no id; Freehold needs Apache Kafka 3 or later")
+        return TopicIdentity(name, str(found.topic_id), len(found.partitions))
+
+    def extents(self, name: str, partitions: Iterable[int]) -> dict[int, tuple[int, int]]:
+        """Give the first offset that each partition still has, and the offset after its last readable one.
+
+        Raises:
+            TopicUnavailable: Kafka does not answer, or there is no such topic or partition.
+        """
+        places = [TopicPartition(name, partition) for partition in partitions]
+        starts = self._offsets(name, places, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
+        ends = self._offsets(name, places, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+        return {place.partition: (starts[place.partition], ends[place.partition]) for place in places}
+
+    def _offsets(self, name: str, places: list[TopicPartition], spec: Any) -> dict[int, int]:
+        with _doing(f"list offsets of topic {name}"):
+            asked = self._admin.list_offsets(
+                dict.fromkeys(places, spec),
+                isolation_level=IsolationLevel.READ_COMMITTED,
+                request_timeout=REQUEST_TIMEOUT_S,
+            )
+            return {place.partition: future.result(FUTURE_TIMEOUT_S).offset for place, future in asked.items()}
+
+    def _differences(self, name: str, wanted: Topic) -> list[str]:
+        found = self.identify(name)
+        differences = []
+        if found.partition_count != wanted.partitions:
+            differences.append(f"topic {name} has {found.partition_count} partitions, declared are {wanted.partitions}")
+        resource = ConfigResource(ConfigResource.Type.TOPIC, name)
+        with _doing(f"describe the settings of topic {name}"):
+            asked: dict[Any, Future[Any]] = self._admin.describe_configs([resource], request_timeout=REQUEST_TIMEOUT_S)
+            settings = asked[resource].result(FUTURE_TIMEOUT_S)
+        for setting, value in wanted.settings().items():
+            kept = settings[setting].value if setting in settings else None
+            if kept != value:
+                differences.append(f"topic {name} has {setting}={kept}, declared is {value}")
+        return differences
+
+
+@contextmanager
+def _doing(what: str) -> Iterator[None]:
+    try:
+        yield
+    except KafkaException as error:
+        refused = error.args[0].code() in {KafkaError.INVALID_CONFIG, KafkaError.INVALID_REPLICATION_FACTOR}
+        if refused:
+            raise ConfigurationError(f"{what}: {error.args[0].str()}") from error
+        raise failed(what, error) from error
+    except FutureTimeoutError:
+        raise explained(what, KafkaError(KafkaError._TIMED_OUT)) from None
