@@ -1,0 +1,123 @@
+"""The open transaction that an author's function is given, and the one statement that ends it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import asyncpg
+
+from freehold.errors import PublishError
+from freehold.event import Event, OutboxRow
+from freehold.outbox.outgoing import Outgoing
+
+# Up to here the rows go into the statement that commits; beyond it COPY is faster than what that saves.
+ROWS_IN_STATEMENT_MAX = 64
+OUTBOX_COLUMNS = ("key", "version", "index", "type", "headers", "data")
+
+
+class PostgresTransaction:
+    """An open PostgreSQL transaction: asyncpg's own calls, and what Freehold adds to them.
+
+    It must not be kept after the function returns, nor used by two tasks at once.
+    """
+
+    def __init__(self, connection: Any, outgoing: Outgoing) -> None:
+        self.connection = connection
+        self._outgoing: Outgoing | None = outgoing
+
+    async def fetch(self, query: str, *args: Any) -> list[asyncpg.Record]:
+        """Run a statement and return its rows."""
+        rows: list[asyncpg.Record] = await self.connection.fetch(query, *args)
+        return rows
+
+    async def fetchrow(self, query: str, *args: Any) -> asyncpg.Record | None:
+        """Run a statement and return its first row; None when there is none."""
+        row: asyncpg.Record | None = await self.connection.fetchrow(query, *args)
+        return row
+
+    async def fetchval(self, query: str, *args: Any, column: int = 0) -> Any:
+        """Run a statement and return one value of its first row; None when there is none."""
+        return await self.connection.fetchval(query, *args, column=column)
+
+    async def execute(self, query: str, *args: Any) -> str:
+        """Run a statement and return its status, such as "UPDATE 1"."""
+        status: str = await self.connection.execute(query, *args)
+        return status
+
+    async def executemany(self, query: str, args: Iterable[Sequence[Any]]) -> None:
+        """Run a statement once for each sequence of arguments."""
+        await self.connection.executemany(query, args)
+
+    def publish(self, event: type[Event], row: Mapping[str, Any]) -> None:
+        """Let `event`, made from the changed row, leave with this commit; see `freehold.store.Transaction`.
+
+        Raises:
+            PublishError: Not declared, too large, without a version, or the transaction is over.
+        """
+        if self._outgoing is None:
+            raise PublishError(f"{event.__name__}: the transaction is over; publish inside the function that it runs")
+        self._outgoing.add(event, row)
+
+    async def copy(self, into: str, entity_id: str) -> Mapping[str, Any] | None:
+        """Read the own copy of another service's entity and hold it until the commit; see `freehold.store.Transaction`.
+
+        A copy that is not there yet is held as well, by an empty row of version 0 that the first state fills.
+        """
+        table = quote_identifier(into)
+        query = f"SELECT * FROM {table} WHERE id = $1 FOR SHARE"  # noqa: S608 (a quoted identifier)
+        row = await self.fetchrow(query, entity_id)
+        if row is None:
+            await self.execute(
+                f"INSERT INTO {table} (id, epoch, version, index, deleted) VALUES ($1, 0, 0, 0, false)"  # noqa: S608
+                " ON CONFLICT DO NOTHING",
+                entity_id,
+            )
+            row = await self.fetchrow(query, entity_id)
+        return None if row is None or row["version"] == 0 else dict(row)
+
+    async def finish(self) -> str:
+        """End the author's part and give the statement that commits, with the outbox rows in it.
+
+        Many rows are written here already, by COPY.
+        """
+        rows = self._outgoing.rows if self._outgoing is not None else []
+        self._outgoing = None
+        if not rows:
+            return "COMMIT"
+        if len(rows) > ROWS_IN_STATEMENT_MAX:
+            await self.connection.copy_records_to_table(
+                "outbox",
+                schema_name="freehold",
+                columns=OUTBOX_COLUMNS,
+                records=[(r.key, r.version, r.index, r.type, r.headers, r.data) for r in rows],
+            )
+            return "COMMIT"
+        values = ",".join(map(_format_row, rows))
+        return f"INSERT INTO freehold.outbox (key, version, index, type, headers, data) VALUES {values};COMMIT"  # noqa: S608
+
+
+def quote_identifier(name: str) -> str:
+    """Quote a name that came from a declaration."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def quote_text(value: str) -> str:
+    """Write text as a literal that holds under every setting of standard_conforming_strings.
+
+    Raises:
+        PublishError: It holds a NUL or half a surrogate pair, which PostgreSQL cannot store.
+    """
+    if "\0" in value:
+        raise PublishError(
+            f"{value!r} holds a NUL character, which PostgreSQL cannot store; refuse it before the write"
+        )
+    return "E'" + value.replace("\\", "\\\\").replace("'", "''") + "'"
+
+
+def _format_row(row: OutboxRow) -> str:
+    # Bytes go as hex, numbers are numbers: only key and type are text, and these are quoted.
+    return (
+        f"({quote_text(row.key)},{row.version:d},{row.index:d},{quote_text(row.type)},"
+        f"E'\\\\x{row.headers.hex()}',E'\\\\x{row.data.hex()}')"
+    )
