@@ -1,0 +1,258 @@
+"""Ship the outbox to the own topic, in commit order, for as long as the service runs.
+
+Theory of operation. A relay is one thread: it takes the store's lease, sweeps all rows that are there, waits until the
+topic has acknowledged them, and then follows the store's log. Rows are acknowledged to the store, which deletes them, in
+the order in which they were sent and only after the topic has them; a row that was sent but not deleted is sent again,
+byte for byte. Any failure, of the store or of the topic, ends the attempt whole; the next one begins with a sweep, so
+there is no state to get wrong. It never gives up, and always says what it is doing in `progress`.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import enum
+import logging
+import random
+import threading
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from freehold.errors import FreeholdError, PeerError
+from freehold.event import OutboxRow
+from freehold.outbox import OutboxSource
+from freehold.outbox.outgoing import decode_headers
+from freehold.topic.writer import Shipment, Writer
+
+# Bounds what is sent and not yet acknowledged, and so the memory of a relay and what a successor repeats.
+IN_FLIGHT_ROWS_MAX = 10_000
+# Rows are deleted together: whichever of these comes first.
+ACKNOWLEDGE_ROWS = 500
+ACKNOWLEDGE_AFTER_S = 0.05
+
+FOLLOW_WAIT_S = 0.25  # bounds how long a stop waits for the store's log
+SETTLE_WAIT_S = 0.02  # while rows are in flight their acknowledgements are looked for this often
+LEASE_WAIT_S = 0.5
+PAUSE_S_MIN = 0.1
+PAUSE_S_MAX = 5.0
+# From here on a topic that does not acknowledge is worth telling; librdkafka goes on by itself.
+SILENT_AFTER_S = 2.0
+
+log = logging.getLogger("freehold.relay")
+
+
+class RelayState(enum.StrEnum):
+    """What a relay is doing."""
+
+    STOPPED = "stopped"
+    WAITING_FOR_LEASE = "waiting_for_lease"
+    SWEEPING = "sweeping"
+    FOLLOWING = "following"
+    WAITING_FOR_TOPIC = "waiting_for_topic"
+    RETRYING = "retrying"
+
+
+@dataclasses.dataclass
+class RelayProgress:
+    """What a relay says of itself; written by its thread, read by anybody.
+
+    Attributes:
+        state: What it is doing.
+        shipped_total: Rows that the topic acknowledged since the process started.
+        in_flight: Rows that were sent and are not acknowledged yet.
+        last_lag_s: How long ago the newest row of the last acknowledged shipment was published.
+        last_acknowledged_at: When that was (epoch seconds); None before the first.
+        last_error: Why it is retrying or what it last failed for; empty when it never did.
+        retry_at: When it tries again (epoch seconds); None unless it is retrying.
+    """
+
+    state: RelayState = RelayState.STOPPED
+    shipped_total: int = 0
+    in_flight: int = 0
+    last_lag_s: float = 0.0
+    last_acknowledged_at: float | None = None
+    last_error: str = ""
+    retry_at: float | None = None
+
+
+class _Flight:
+    """A shipment with the rows that it is made of."""
+
+    __slots__ = ("position", "rows", "sent_at", "shipment")
+
+    def __init__(self, rows: list[OutboxRow], position: Any) -> None:
+        self.rows = rows
+        self.position = position
+        self.shipment = Shipment(len(rows))
+        self.sent_at = time.monotonic()
+
+
+class Relay:
+    """Ships one store's outbox to one topic, in a thread of its own.
+
+    Guarantees: every committed row reaches the topic at least once; per key first occurrences in version order, each
+    repeat an exact copy. Its memory does not grow with the backlog.
+    """
+
+    def __init__(self, source: OutboxSource, writer: Writer) -> None:
+        self.progress = RelayProgress()
+        self._source = source
+        self._writer = writer
+        self._flights: collections.deque[_Flight] = collections.deque()
+        self._stopping = threading.Event()
+        self._stop_by = float("inf")
+        self._thread = threading.Thread(target=self._run, name="freehold-relay", daemon=True)
+
+    def start(self) -> None:
+        """Begin, in the background."""
+        self._thread.start()
+
+    def stop(self, timeout_s: float) -> bool:
+        """Let it finish what is in flight, and wait for it.
+
+        Returns:
+            False when it was not done within `timeout_s`; what it has not acknowledged is sent again by its successor.
+        """
+        self._stop_by = time.monotonic() + timeout_s * 0.8  # leaves time to let go
+        self._stopping.set()
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        pause_s = PAUSE_S_MIN
+        while not self._stopping.is_set():
+            shipped = self.progress.shipped_total
+            try:
+                self._attempt()
+            except _Stopped as stopped:
+                log.warning("relay of %s: %s", self._writer.topic, stopped)
+            except Exception as error:  # noqa: BLE001 -- even a bug must be seen in `progress`, and not end the thread in silence
+                pause_s = PAUSE_S_MIN if self.progress.shipped_total > shipped else min(pause_s * 2, PAUSE_S_MAX)
+                self._retry(error, pause_s)
+            finally:
+                self._let_go()
+        self.progress.state = RelayState.STOPPED
+
+    def _attempt(self) -> None:
+        """Take the lease, sweep and follow, until told to stop or something fails."""
+        while not self._source.open():
+            self._enter(RelayState.WAITING_FOR_LEASE)
+            if self._stopping.wait(LEASE_WAIT_S):
+                return
+        self._writer.open()
+        self._enter(RelayState.SWEEPING)
+        for chunk in self._source.sweep():
+            self._ship(chunk.rows, chunk.position)
+            if self._stopping.is_set():
+                break
+        # An entity's swept rows come before its followed ones in the writer's queue; waiting keeps the two apart for
+        # whoever reads `progress`, and empties memory before the log is read.
+        self._settle_all()
+        while not self._stopping.is_set():
+            self._follow()
+        self._settle_all()
+
+    def _follow(self) -> None:
+        chunk = self._source.follow(SETTLE_WAIT_S if self._flights else FOLLOW_WAIT_S)
+        if chunk is not None:
+            self._ship(chunk.rows, chunk.position)
+        self._settle()
+        self._enter(RelayState.WAITING_FOR_TOPIC if self._is_topic_silent() else RelayState.FOLLOWING)
+
+    def _ship(self, rows: list[OutboxRow], position: Any) -> None:
+        """Send the rows behind those sent before, waiting for room where there is none."""
+        flight = _Flight(rows, position)
+        for row in rows:
+            headers = decode_headers(row.headers)
+            while not self._writer.send(row.key, row.data, headers, flight.shipment):
+                self._wait_for_topic()
+        self._flights.append(flight)
+        self.progress.in_flight += len(rows)
+        self._settle()
+        while self.progress.in_flight > IN_FLIGHT_ROWS_MAX:
+            self._wait_for_topic()
+
+    def _settle_all(self) -> None:
+        while self._flights:
+            self._wait_for_topic()
+
+    def _wait_for_topic(self) -> None:
+        """Give the topic a moment to acknowledge what is in flight."""
+        self._writer.poll(SETTLE_WAIT_S)
+        self._settle()
+        if self._is_topic_silent():
+            # The lease is not renewed here: whoever takes it over meets the same topic, and can only repeat.
+            self._enter(RelayState.WAITING_FOR_TOPIC)
+        if time.monotonic() > self._stop_by:
+            raise _Stopped(f"stopped with {self.progress.in_flight} rows in flight; they are sent again")
+
+    def _settle(self) -> None:
+        """Acknowledge, in order, what the topic has; raise what it refused."""
+        self._writer.poll(0)
+        rows: list[OutboxRow] = []
+        position = None
+        done = 0
+        for flight in self._flights:
+            self._writer.check(flight.shipment)
+            if flight.shipment.waiting:
+                break
+            done += 1
+            rows += flight.rows
+            position = flight.position if flight.position is not None else position
+        if not done:
+            return
+        is_due = time.monotonic() - self._flights[0].sent_at >= ACKNOWLEDGE_AFTER_S
+        if not (is_due or len(rows) >= ACKNOWLEDGE_ROWS or self._stopping.is_set()):
+            return
+        self._source.acknowledge(rows, position)
+        for _ in range(done):
+            self._flights.popleft()
+        self._note_acknowledged(rows)
+
+    def _note_acknowledged(self, rows: list[OutboxRow]) -> None:
+        progress = self.progress
+        if rows:
+            published_at = dict(decode_headers(rows[-1].headers))["ce_time"].decode()
+            progress.last_lag_s = (datetime.now(UTC) - datetime.fromisoformat(published_at)).total_seconds()
+        progress.in_flight -= len(rows)
+        progress.shipped_total += len(rows)
+        progress.last_acknowledged_at = time.time()
+
+    def _is_topic_silent(self) -> bool:
+        return bool(self._flights) and time.monotonic() - self._flights[0].sent_at > SILENT_AFTER_S
+
+    def _enter(self, state: RelayState) -> None:
+        progress = self.progress
+        if state is RelayState.WAITING_FOR_TOPIC:
+            progress.last_error = self._writer.last_error or "the topic does not acknowledge"
+        if state is progress.state:
+            return
+        progress.state = state
+        progress.retry_at = None
+        log.info("relay of %s: %s", self._writer.topic, state.value)
+
+    def _retry(self, error: Exception, pause_s: float) -> None:
+        """Say why, and wait a little, so that a server that comes back is not met by everybody at once."""
+        self._let_go()
+        is_expected = isinstance(error, FreeholdError)
+        text = str(error) if is_expected else f"{type(error).__name__}: {error}"
+        if text != self.progress.last_error:
+            level = logging.WARNING if isinstance(error, PeerError) else logging.ERROR
+            log.log(level, "relay of %s begins again: %s", self._writer.topic, text, exc_info=not is_expected)
+        pause_s *= random.uniform(0.5, 1.0)  # noqa: S311 -- spreads retries, hides nothing
+        self.progress.state = RelayState.RETRYING
+        self.progress.last_error = text
+        self.progress.retry_at = time.time() + pause_s
+        self._stopping.wait(pause_s)
+
+    def _let_go(self) -> None:
+        self._writer.close()
+        self._source.close()
+        self._flights.clear()
+        self.progress.in_flight = 0
+
+
+class _Stopped(FreeholdError):
+    """Ends an attempt that was told to stop; never leaves this file."""
