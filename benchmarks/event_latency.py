@@ -82,7 +82,7 @@ class _Watch:
     def wait(self, wanted: set[str]) -> None:
         """Wait until each of these was seen."""
         until = time.perf_counter() + SEEN_TIMEOUT_S
-        while missing := wanted - set(list(self.seen_at)):
+        while missing := wanted - self.seen_at.copy().keys():
             if time.perf_counter() > until:
                 raise TimeoutError(f"{len(missing)} of {len(wanted)} writes were never seen")
             time.sleep(0.1)
