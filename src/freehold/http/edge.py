@@ -12,6 +12,7 @@ import dataclasses
 import logging
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from opentelemetry.trace import Span, SpanKind, StatusCode
 
@@ -45,6 +46,8 @@ class Edge:
         limits: Bounds of a request.
         observe: Told of each request when it is over.
         cursor_key: Signs the cursors that are made while a request is answered.
+        is_ready: Says whether the application may be asked yet; until then the answer is 503.
+        state: What the application's lifespan wants beside each request.
     """
 
     def __init__(
@@ -56,6 +59,8 @@ class Edge:
         limits: Limits | None = None,
         observe: Observe | None = None,
         cursor_key: bytes | None = None,
+        is_ready: Callable[[], bool] | None = None,
+        state: Mapping[str, Any] | None = None,
     ) -> None:
         self._app = app
         self._service = service
@@ -63,6 +68,8 @@ class Edge:
         self._limits = limits or Limits()
         self._observe = observe
         self._cursor_key = cursor_key
+        self._is_ready = is_ready
+        self._state = state
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one ASGI connection."""
@@ -74,6 +81,8 @@ class Edge:
             await health(scope, receive, send)
             return
         began = time.perf_counter()
+        if self._state:
+            scope["state"] = dict(self._state)
         exchange = Exchange(scope, receive, send, self._limits.body_bytes)
         span = telemetry.start_span(scope["method"], telemetry.parse_traceparent(exchange.traceparent), SpanKind.SERVER)
         exchange.span = span
@@ -88,6 +97,8 @@ class Edge:
 
     async def _answer(self, exchange: Exchange) -> None:
         problem = exchange.refused
+        if problem is None and self._is_ready is not None and not self._is_ready():
+            problem = Problem(503, "the service is starting", type="starting", headers={"Retry-After": "1"})
         if problem is None:
             problem = await self._run(exchange)
         if problem is None and exchange.held is not None:

@@ -1,0 +1,71 @@
+"""Which class fills which seam: the one place that knows both stores. Drivers are imported when they are needed only.
+
+The application's own imports have the store's driver loaded already; the other product's is never loaded.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from freehold.consumer import Ledger
+from freehold.errors import DeclarationError
+from freehold.outbox import OutboxSource
+from freehold.replica import Copies
+from freehold.runtime.settings import STORE_SCHEMES, Settings
+from freehold.service import Replica, Service
+
+
+def check_store(service: Service, settings: Settings) -> None:
+    """Hold the declared store to the URL that is set.
+
+    Raises:
+        DeclarationError: The service declares another product.
+    """
+    scheme = settings.required("store_url").partition(":")[0]
+    if STORE_SCHEMES[scheme] != service.store.kind:
+        raise DeclarationError(
+            f"{service.name} declares a {service.store.kind} store, and FREEHOLD_STORE_URL begins with {scheme}://"
+        )
+
+
+def make_source(service: Service, settings: Settings) -> OutboxSource:
+    """Give the service's outbox as a relay reads it."""
+    source: Any
+    if service.store.kind == "postgres":
+        from freehold.outbox.postgres import PostgresOutbox
+
+        # Slots are named for the whole cluster, which other copies of the system may share.
+        source = PostgresOutbox(settings.store_url, settings.qualified(service.name))
+    else:
+        from freehold.outbox.mongo import MongoOutbox
+
+        source = MongoOutbox(settings.store_url, settings.qualified(service.name))
+    return source  # type: ignore[no-any-return]
+
+
+def make_ledger(service: Service) -> Ledger:
+    """Give the ledger of the service's positions, in its own open store."""
+    ledger: Any
+    if service.store.kind == "postgres":
+        from freehold.consumer.postgres import PostgresLedger
+
+        ledger = PostgresLedger(service.store)
+    else:
+        from freehold.consumer.mongo import MongoLedger
+
+        ledger = MongoLedger(service.store)
+    return ledger  # type: ignore[no-any-return]
+
+
+def make_copies(service: Service, replica: Replica) -> Copies:
+    """Give the copies of one replica, in the service's own open store."""
+    copies: Any
+    if service.store.kind == "postgres":
+        from freehold.replica.postgres import PostgresCopies
+
+        copies = PostgresCopies(service.store, replica)
+    else:
+        from freehold.replica.mongo import MongoCopies
+
+        copies = MongoCopies(service.store, replica)
+    return copies  # type: ignore[no-any-return]

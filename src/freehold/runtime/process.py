@@ -1,0 +1,156 @@
+"""One service or the gateway as one process: answer HTTP, ship and apply events, and stop in order.
+
+The process that is started is the one that answers: uvicorn runs inside it, without workers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+from collections.abc import Coroutine, Iterator
+from typing import Any
+
+import uvicorn
+import uvloop
+
+from freehold.errors import ConfigurationError
+from freehold.runtime.log import set_up_logs
+from freehold.runtime.observe import set_up_traces
+from freehold.runtime.running import Part, RunningService
+from freehold.runtime.settings import Settings
+from freehold.service import Application, Service
+
+# Requests in flight may end; then relay and consumers have EVENTS_STOP_S. Together below 4 s.
+DRAIN_S = 1
+# Time for a probe to see that we are not ready any more, before the door closes.
+UNREADY_S = 0.1
+BACKLOG_CONNECTIONS = 1_024
+# A keep-alive connection of the gateway's pool must outlive its pauses.
+KEEP_ALIVE_S = 75
+_logger = logging.getLogger("freehold.runtime")
+
+
+def run_service(service: Service, settings: Settings, only: Part | None = None) -> None:
+    """Run the service in this process until SIGTERM or SIGINT.
+
+    Args:
+        service: The declaration.
+        settings: See `read_settings`.
+        only: "api", "relay" or "consumers" to run that part alone; health is answered all the same.
+
+    Raises:
+        ConfigurationError: The port is in use, or a setting is missing.
+        OperatorError, StoreUnavailable: It could not be started.
+    """
+    set_up_logs(service=service.name, level=settings.log_level)
+    flush = set_up_traces(service.name)
+    _warn_of_unknown(settings)
+    try:
+        uvloop.run(_run_service(service, settings, only))
+    finally:
+        flush()
+
+
+async def _run_service(service: Service, settings: Settings, only: Part | None) -> None:
+    running = RunningService(service, settings, only=only)
+    listener = listen(settings)
+    stopping = _catch_signals()
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(running.stop)
+        # Probes are answered while the store is still waited for.
+        server = Server(running.app)
+        serving = asyncio.create_task(server.serve(sockets=[listener]), name="http")
+        stack.push_async_callback(_close_server, server, serving)
+        if not await _unless(stopping, running.open()):
+            return
+        running.start_events()
+        _logger.info("ready on http://%s:%s", *listener.getsockname()[:2])
+        await _first(stopping, serving)
+        running.health.phase = "stopping"
+        await asyncio.sleep(UNREADY_S)
+
+
+async def _close_server(server: Server, serving: asyncio.Task[None]) -> None:
+    server.should_exit = True
+    await serving
+
+
+def listen(settings: Settings) -> socket.socket:
+    """Bind the address that the settings name.
+
+    Raises:
+        ConfigurationError: It is in use, or is no address of this machine.
+    """
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    # Connections of a predecessor that linger in TIME_WAIT do not hold the port; a live listener does.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+        listener.listen(BACKLOG_CONNECTIONS)
+    except OSError as error:
+        listener.close()
+        raise ConfigurationError(
+            f"cannot listen on {settings.host}:{settings.port}: {error.strerror}; "
+            f"set FREEHOLD_PORT to a free port, or to 0 for any"
+        ) from error
+    listener.setblocking(False)
+    return listener
+
+
+class Server(uvicorn.Server):
+    """uvicorn inside our process: signals are ours."""
+
+    def __init__(self, app: Application) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                loop="none",
+                http="httptools",
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_keep_alive=KEEP_ALIVE_S,
+                timeout_graceful_shutdown=DRAIN_S,
+            )
+        )
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals to the process."""
+        yield
+
+
+def _catch_signals() -> asyncio.Event:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    return stopping
+
+
+async def _unless(stopping: asyncio.Event, work: Coroutine[Any, Any, Any]) -> bool:
+    task = asyncio.create_task(work)
+    await _first(stopping, task)
+    if task.done():
+        task.result()
+        return True
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    return False
+
+
+async def _first(stopping: asyncio.Event, task: asyncio.Task[Any]) -> None:
+    told = asyncio.create_task(stopping.wait())
+    await asyncio.wait({told, task}, return_when=asyncio.FIRST_COMPLETED)
+    told.cancel()
+
+
+def _warn_of_unknown(settings: Settings) -> None:
+    for name in settings.unknown:
+        _logger.warning("%s is no setting of Freehold; it is not read", name)

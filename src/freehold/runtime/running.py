@@ -1,0 +1,192 @@
+"""A running service: its open store, its relay and consumers, and its application with the edge around it.
+
+What needs Kafka waits for Kafka in the background and goes on when it is there; the API does not wait with it. Both the
+process (`process.py`) and the tests (`freehold.testing`) run a service through this class, so what they run is the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Literal, TypeVar
+
+from freehold.errors import FreeholdError, PeerError, StoreUnavailable
+from freehold.http.edge import Edge, Limits
+from freehold.runtime.health import Health
+from freehold.runtime.lifespan import Lifespan
+from freehold.runtime.metrics import Metrics
+from freehold.runtime.parts import check_store, make_copies, make_ledger, make_source
+from freehold.runtime.settings import Settings, default_instance
+from freehold.service import Service
+
+T = TypeVar("T")
+Part = Literal["api", "relay", "consumers"]
+
+# A store that is started beside the service answers within seconds; recovery after a crash may take a while.
+STORE_WAIT_S = 60.0
+PAUSE_S_MIN = 0.1
+PAUSE_S_MAX = 5.0
+# Consumers and relay finish what is in hand; what they do not finish is done again, without effect.
+EVENTS_STOP_S = 2.0
+CLOSE_S = 1.0
+_logger = logging.getLogger("freehold.runtime")
+
+
+class RunningService:
+    """Run one service in this process.
+
+    Args:
+        service: The declaration.
+        settings: Where its store and Kafka are, and its name among its instances.
+        only: Run this part alone; all of them when None.
+    """
+
+    def __init__(self, service: Service, settings: Settings, *, only: Part | None = None) -> None:
+        check_store(service, settings)
+        self.service = service
+        self.settings = settings
+        self.health = Health(service.name, settings.instance or default_instance(service.name))
+        self.metrics = Metrics(service.name, self.health)
+        self.relay: Any = None
+        self.consumers: dict[str, Any] = {}
+        self._only = only
+        self._tasks: list[asyncio.Task[None]] = []
+        app = service.app if only in {None, "api"} else _no_api
+        self._lifespan = Lifespan(app)
+        self.app = Edge(
+            app,
+            service=service.name,
+            health=self.health.routes() | self.metrics.routes(),
+            limits=Limits(body_bytes=settings.body_bytes_max, answer_s=settings.answer_s_max),
+            observe=self.metrics.observe,
+            cursor_key=settings.cursor_key(),
+            is_ready=lambda: self.health.phase != "starting",
+            state=self._lifespan.state,
+        )
+
+    async def open(self) -> None:
+        """Open the store, bring its schema up to date and start the application; wait while the store does not answer.
+
+        Raises:
+            StartError: The application did not start.
+            StoreUnavailable: It did not answer within STORE_WAIT_S.
+            MigrationError: Its schema could not be brought up to date.
+        """
+        store, name = self.service.store, self.service.name
+        self.health.waits_for = "the store"
+        await _until_answered(
+            lambda: store.open(self.settings.store_url, service=name, publishes=tuple(self.service.publishes))
+        )
+        self.health.waits_for = "migrations"
+        ran = await _until_answered(store.migrate)
+        if ran:
+            _logger.info("migrated: %s", ", ".join(ran))
+        for replica in self.service.replicates:
+            await make_copies(self.service, replica).prepare()
+        self.health.store = store
+        self.metrics.store = store
+        self.health.waits_for = "the application"
+        await self._lifespan.start()
+        self.health.phase = "ready"
+
+    def start_events(self) -> None:
+        """Start relay and consumers in the background, as far as this process runs them."""
+        needs_topic = bool(self.service.publishes)
+        if needs_topic and self._only in {None, "relay"}:
+            self._tasks.append(asyncio.create_task(self._start_relay(), name="relay"))
+        if self._only in {None, "consumers"}:
+            for source in self.service.sources():
+                self._tasks.append(asyncio.create_task(self._start_consumer(source), name=f"consumer of {source}"))
+
+    async def stop(self) -> None:
+        """Stop consumers and relay, then close the store; each within its bound, and whatever fails on the way."""
+        self.health.phase = "stopping"
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        stops = [_bounded("consumer", consumer.stop(EVENTS_STOP_S)) for consumer in self.consumers.values()]
+        if self.relay is not None:
+            stops.append(_bounded("relay", asyncio.to_thread(self.relay.stop, EVENTS_STOP_S)))
+        stops.append(self._lifespan.stop())
+        await asyncio.gather(*stops)
+        await _bounded("store", self.service.store.close())
+
+    async def _start_relay(self) -> None:
+        from freehold.outbox.relay import Relay
+        from freehold.topic.admin import Topics
+        from freehold.topic.writer import Writer
+
+        address = self.settings.kafka()
+        name = self.settings.qualified(self.service.name)
+        self.health.relay = lambda: {"state": "waiting for Kafka"}
+        topics = Topics(address)
+        differences = await self._until_done("topic", lambda: topics.ensure(name, self.service.topic))
+        for difference in differences:
+            _logger.warning("%s; it is left as it is", difference)
+        relay = Relay(make_source(self.service, self.settings), Writer(address, name))
+        relay.start()
+        self.relay = relay
+        self.health.relay = lambda: relay.progress
+
+    async def _start_consumer(self, source: str) -> None:
+        from freehold.consumer.loop import Consumer
+        from freehold.topic.reader import Reader
+
+        address = self.settings.kafka()
+        topic = self.settings.qualified(source)
+        reader = Reader(address, topic, self.settings.qualified(self.service.name), self.settings.instance or None)
+        copies = [
+            (replica, make_copies(self.service, replica)) for replica in self.service.replicates if replica.of == source
+        ]
+        consumer = Consumer(self.service, source, reader, make_ledger(self.service), self.service.store, copies)
+        self.consumers[source] = consumer
+        self.health.consumers[source] = lambda: consumer.progress
+        await consumer.start()
+
+    async def _until_done(self, what: str, do: Callable[[], T]) -> T:
+        pause_s = PAUSE_S_MIN
+        reason = ""
+        while True:
+            try:
+                return await asyncio.to_thread(do)
+            except FreeholdError as error:
+                if str(error) != reason:
+                    _logger.warning("%s: %s; tried again", what, error)
+                reason = str(error)
+                self.health.relay = lambda reason=reason: {"state": "waiting", "error": reason}
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, PAUSE_S_MAX)
+
+
+async def _until_answered(do: Callable[[], Awaitable[T]]) -> T:
+    until = time.monotonic() + STORE_WAIT_S
+    pause_s = PAUSE_S_MIN
+    while True:
+        try:
+            return await do()
+        except StoreUnavailable as error:
+            if time.monotonic() > until:
+                raise
+            _logger.warning("the store does not answer yet: %s", error)
+        await asyncio.sleep(pause_s)
+        pause_s = min(2 * pause_s, 1.0)
+
+
+async def _bounded(what: str, stopping: Awaitable[Any]) -> None:
+    try:
+        async with asyncio.timeout(EVENTS_STOP_S + CLOSE_S):
+            await stopping
+    except TimeoutError:
+        _logger.warning("%s did not stop in time; what it had in hand is done again after the next start", what)
+    except PeerError as error:
+        _logger.warning("%s: %s", what, error)
+
+
+async def _no_api(scope: Any, _receive: Any, send: Any) -> None:
+    if scope["type"] != "http":
+        return
+    from freehold.http.problem import Problem
+
+    raise Problem(404, "this process runs without the API")
