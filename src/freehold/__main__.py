@@ -1,0 +1,5 @@
+"""`python -m freehold` is `freehold`."""
+
+from freehold.cli import main
+
+main()

@@ -1,0 +1,66 @@
+"""What commands have in common in what they print: data to stdout, the rest to stderr."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from freehold.runtime.supervisor.state import Place
+
+WIDTH_OFF_TERMINAL = 160
+
+JSON = Annotated[bool, typer.Option("--json", help="Print data for programs.")]
+SYSTEM = Annotated[str, typer.Argument(help="A folder with system.py, or package.module:attribute.", metavar="SYSTEM")]
+
+
+def here() -> Place:
+    """Give the place of the current directory: everything but a start acts on what is up there."""
+    from freehold.runtime.supervisor.state import Place
+
+    return Place(Path.cwd() / ".freehold")
+
+
+def say(text: str) -> None:
+    """Tell a person something that is no data."""
+    typer.echo(text, err=True)
+
+
+def print_json(value: Any) -> None:
+    """Print data for programs."""
+    import msgspec
+
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
+    sys.stdout.flush()
+
+
+def console(*, on_stderr: bool = False) -> Console:
+    """Make a console; off a terminal lines are long rather than broken."""
+    from rich.console import Console
+
+    made = Console(stderr=on_stderr, highlight=False, soft_wrap=False)
+    return made if made.is_terminal else Console(stderr=on_stderr, highlight=False, width=WIDTH_OFF_TERMINAL)
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print rows under their headings."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    console().print(table)
+
+
+def absolute_target(source: str) -> str:
+    """Give the source of a system as a child in another directory would find it."""
+    path = Path(source)
+    return str(path.resolve()) if path.exists() else source

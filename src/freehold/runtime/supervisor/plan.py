@@ -1,0 +1,87 @@
+"""What waits for what, and why; what is tried again, and when. Decisions only: nothing here starts anything."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Mapping, Sequence
+from typing import Literal
+
+from freehold.service import System
+
+Role = Literal["server", "service", "gateway", "demo"]
+
+KAFKA = "kafka"
+USUAL_PORTS = {"postgres": 5432, "mongo": 27017, KAFKA: 9092}
+GATEWAY_PORT = 4000
+SERVICE_PORT_FIRST = 4001
+
+RESTART_DELAY_FIRST_S = 0.1
+RESTART_DELAY_MAX_S = 5.0
+# A process that ran for so long did start; what ended it is a new story, and its restarts are counted anew.
+RESTART_FORGIVEN_AFTER_S = 30.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One process to start: `waits_for` says for each other process that must be ready before it, what it needs of it."""
+
+    name: str
+    role: Role
+    port: int = 0
+    waits_for: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+def plan(system: System, *, seeds: Collection[str]) -> list[Step]:
+    """List the processes that make up the system, each after those that it waits for.
+
+    Args:
+        system: What is to run.
+        seeds: The services whose demo data is still to be written, each by a short-lived process.
+    """
+    kinds = sorted({service.store.kind for service in system.services})
+    servers = [*kinds, KAFKA] if system.services else []
+    steps = [Step(name, "server", USUAL_PORTS.get(name, 0)) for name in servers]
+    for port, service in enumerate(system.services, start=SERVICE_PORT_FIRST):
+        reasons = {service.store.kind: "its database", KAFKA: "its topic and credentials"}
+        steps.append(Step(service.name, "service", port, reasons))
+    if system.gateway is not None:
+        # It waits for nobody: a service that is not there yet is an answer that it knows how to give.
+        steps.append(Step(system.gateway.name, "gateway", GATEWAY_PORT))
+    steps.extend(
+        Step(demo_name(service.name), "demo", 0, _demo_needs(service.name, service.sources()))
+        for service in system.services
+        if service.name in seeds and service.demo is not None
+    )
+    return steps
+
+
+def demo_name(service: str) -> str:
+    """Name the process that writes a service's demo data."""
+    return f"{service} demo"
+
+
+def unmet(step: Step, ready: Collection[str]) -> dict[str, str]:
+    """Give what the step still waits for, with the reason."""
+    return {name: reason for name, reason in step.waits_for.items() if name not in ready}
+
+
+def stop_order(steps: Sequence[Step]) -> list[list[Step]]:
+    """Group the steps as they are stopped: what writes demo data, the door, the services, then the servers together."""
+    order: tuple[Role, ...] = ("demo", "gateway", "service", "server")
+    groups = [[step for step in steps if step.role == role] for role in order]
+    return [group for group in groups if group]
+
+
+def restart_delay_s(failures: int) -> float:
+    """Say how long to wait before a process that ended by itself is started again.
+
+    Args:
+        failures: How often in a row it has ended, from 1.
+    """
+    return float(min(RESTART_DELAY_MAX_S, RESTART_DELAY_FIRST_S * 2.0 ** (failures - 1)))
+
+
+def _demo_needs(service: str, sources: Sequence[str]) -> dict[str, str]:
+    needs = {service: "its store and its relay"}
+    needs.update(dict.fromkeys(sources, "the facts that it copies"))
+    return needs

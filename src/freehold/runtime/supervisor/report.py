@@ -1,0 +1,92 @@
+"""What runs here as others are told of it: checked against the processes that are there, with the lag of each service."""
+
+from __future__ import annotations
+
+import http.client
+from typing import Any
+
+import msgspec
+
+from freehold.runtime.embedded.ports import LOOPBACK
+from freehold.runtime.supervisor.state import Place, SystemState, boot_id, is_same
+
+PROBE_TIMEOUT_S = 2.0
+RUNNING = {"starting", "ready", "restarting", "stopping"}
+
+
+def read_state(place: Place) -> SystemState | None:
+    """Read what runs here; what is not there any more is called stopped, whatever the file says.
+
+    A process whose supervisor was killed is still said to run: it does.
+    """
+    state = place.read()
+    if state is None:
+        return None
+    supervised = state.boot == boot_id() and is_same(state.pid, state.started_ticks)
+    for process in state.processes:
+        is_there = state.boot == boot_id() and is_same(process.pid, process.started_ticks)
+        is_external = process.role == "server" and process.state == "ready" and process.pid is None
+        if process.state in RUNNING and not supervised and not is_there:
+            process.state, process.pid = "stopped", None
+        elif process.state == "ready" and supervised and not is_there and not is_external:
+            process.state, process.detail = "restarting", "it ended by itself"
+            process.pid = None
+    if not supervised and state.state in RUNNING:
+        state.state = "unsupervised" if any(process.pid for process in state.processes) else "stopped"
+    return state
+
+
+def as_json(state: SystemState | None) -> dict[str, Any]:
+    """Give the state in the form that programs rely on."""
+    if state is None:
+        return {"system": None, "state": "stopped", "reason": "", "processes": []}
+    processes = [
+        {
+            "name": process.name,
+            "role": process.role,
+            "pid": process.pid,
+            "url": process.url,
+            "state": process.state,
+            "log": process.log,
+            "port": process.port,
+            "detail": process.detail,
+            "restarts": process.restart_count,
+        }
+        for process in state.processes
+        if process.role != "demo"
+    ]
+    return {"system": state.system, "state": state.state, "reason": state.reason, "processes": processes}
+
+
+def read_progress(port: int) -> dict[str, Any] | None:
+    """Ask a service how far its relay and consumers are; None when it does not answer."""
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=PROBE_TIMEOUT_S)
+    try:
+        connection.request("GET", "/readyz?verbose", headers={"accept": "application/json"})
+        body = connection.getresponse().read()
+        found = msgspec.json.decode(body)
+    except (OSError, http.client.HTTPException, msgspec.MsgspecError):
+        return None
+    finally:
+        connection.close()
+    return found if isinstance(found, dict) else None
+
+
+def summarise_lag(progress: dict[str, Any]) -> str:
+    """Say in a few words what waits in a service's outbox, and what of each source it has still to apply."""
+    words = []
+    backlog = progress.get("backlog") or {}
+    if "rows" in backlog:
+        age = f", oldest {backlog.get('oldest_age_s', 0):.1f} s" if backlog["rows"] else ""
+        words.append(f"outbox {backlog['rows']:,}{age}")
+    for source, consumer in (progress.get("consumers") or {}).items():
+        words.append(f"{source} {_consumer_lag(consumer)}")
+    return "; ".join(words)
+
+
+def _consumer_lag(consumer: dict[str, Any]) -> str:
+    partitions = consumer.get("partitions") or {}
+    each = partitions.values() if isinstance(partitions, dict) else partitions
+    behind = sum(partition.get("lag") or 0 for partition in each)
+    stopped = [partition for partition in each if partition.get("state") == "stopped"]
+    return f"{behind:,} behind" + (f", {len(stopped)} partitions stopped" if stopped else "")

@@ -1,0 +1,290 @@
+"""What each kind of step does when it is started: an embedded server, a server that the user has, our own programs."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+from freehold.errors import StartError
+from freehold.runtime.embedded.ports import LOOPBACK
+from freehold.runtime.provision.secrets import Secrets
+from freehold.runtime.supervisor.child import Child, child_environment, last_lines
+from freehold.runtime.supervisor.plan import KAFKA
+from freehold.runtime.supervisor.state import Place
+from freehold.service import Service
+
+Tell = Callable[..., None]
+IsWanted = Callable[[], bool]
+SCHEMES = {"postgres": "postgresql", "mongo": "mongodb", KAFKA: "kafka"}
+_PROGRESS = re.compile(r"(\d+) of (\d+)")
+
+
+class Runner(Protocol):
+    """One step, as the supervisor starts, watches and stops it. `tell(...)` changes what is known of its process."""
+
+    def met(self, name: str, tell: Tell) -> None:
+        """Prepare what can be prepared now that this one, which it waited for, is ready."""
+
+    def start(self, tell: Tell, is_wanted: IsWanted) -> None:
+        """Start it and return when it is ready, or no longer wanted; may be called again when it has ended."""
+
+    def is_running(self) -> bool:
+        """Tell whether it has not ended."""
+
+    def stop(self, timeout_s: float) -> None:
+        """End it in order, and by force after so long; idempotent."""
+
+
+class Server(Protocol):
+    """An embedded server (`freehold.runtime.embedded`)."""
+
+    port: int
+
+    @property
+    def pid(self) -> int | None:
+        """The process id while it runs."""
+
+    @property
+    def log(self) -> Path:
+        """Where the server writes what it does."""
+
+    @property
+    def admin_url(self) -> str:
+        """Where and as whom the administrator connects; holds the password."""
+
+    def start(self, report: Callable[[str], None]) -> None:
+        """Start the server, and return when it answers."""
+
+    def stop(self, timeout_s: float) -> None:
+        """Stop the server in order; kill it if it takes longer."""
+
+
+def embedded_server(name: str, directory: Path, port: int | None, secrets: Secrets) -> Server:
+    """Make the server of this name; its driver is only imported for it."""
+    if name == "postgres":
+        from freehold.runtime.embedded.postgres import PostgresServer
+
+        return PostgresServer(directory, port=port, secrets=secrets)
+    if name == "mongo":
+        from freehold.runtime.embedded.mongo import MongoServer
+
+        return MongoServer(directory, port=port, secrets=secrets)
+    if name == KAFKA:
+        from freehold.runtime.embedded.kafka import KafkaServer
+
+        return KafkaServer(directory, port=port, secrets=secrets)
+    raise StartError(f"there is no embedded {name}; name a server that you have, in FREEHOLD_{name.upper()}_URL")
+
+
+@dataclass
+class EmbeddedRunner:
+    """A server of our own, with its data under the current directory."""
+
+    name: str
+    place: Place
+    port: int | None
+    server: Server | None = None
+
+    def met(self, name: str, tell: Tell) -> None:
+        """Do nothing: a server waits for nobody."""
+
+    def start(self, tell: Tell, is_wanted: IsWanted) -> None:
+        """Start the server, and say where it answers."""
+        if self.server is None:
+            self.server = embedded_server(self.name, self.place.directory / self.name, self.port, self.place.secrets)
+        server = self.server
+
+        def report(text: str) -> None:
+            found = _PROGRESS.search(text)
+            done, total = (int(found[1]), int(found[2])) if found else (0, 0)
+            tell(detail=text, done_count=done, total_count=total, pid=server.pid, log=str(server.log))
+
+        server.start(report)
+        url = f"{SCHEMES[self.name]}://{LOOPBACK}:{server.port}"
+        tell(pid=server.pid, port=server.port, url=url, log=str(server.log), done_count=0, total_count=0)
+
+    def is_running(self) -> bool:
+        """Tell whether the server's process is there."""
+        return self.server is not None and self.server.pid is not None
+
+    def stop(self, timeout_s: float) -> None:
+        """Stop the server."""
+        if self.server is not None:
+            self.server.stop(timeout_s)
+
+    @property
+    def admin_url(self) -> str:
+        """Where and as whom the administrator connects; holds the password."""
+        if self.server is None:
+            raise StartError(f"{self.name} was asked for its address before it was started")
+        return self.server.admin_url
+
+
+@dataclass
+class ExternalRunner:
+    """A server that the user has; we only say where it is."""
+
+    name: str
+    admin_url: str = field(repr=False)
+
+    def met(self, name: str, tell: Tell) -> None:
+        """Do nothing."""
+
+    def start(self, tell: Tell, is_wanted: IsWanted) -> None:
+        """Say where it is; that it answers is found out by who needs it."""
+        hosts = urlsplit(self.admin_url).netloc.rpartition("@")[2]
+        tell(url=f"{SCHEMES[self.name]}://{hosts}", detail="a server of your own")
+
+    def is_running(self) -> bool:
+        """Leave it alone: it is not ours to restart."""
+        return True
+
+    def stop(self, timeout_s: float) -> None:
+        """Leave it alone."""
+
+
+@dataclass
+class ServiceRunner:
+    """A service in its own process, with its own credentials and nothing else."""
+
+    service: Service
+    place: Place
+    target: str
+    port: int
+    servers: Mapping[str, EmbeddedRunner | ExternalRunner]
+    environment: dict[str, str] = field(default_factory=dict, repr=False)
+    child: Child | None = None
+
+    def met(self, name: str, tell: Tell) -> None:
+        """Make its database, user and rights on the server that is ready now."""
+        admin_url, service = self.servers[name].admin_url, self.service.name
+        password = self.place.secrets.get(f"{name}/{service}")
+        tell(detail=f"making its user and rights in {name}")
+        if name == KAFKA:
+            from freehold.runtime.provision.kafka import provision_kafka
+
+            url = provision_kafka(admin_url, service, password, reads=self.service.sources())
+            self.environment["FREEHOLD_KAFKA_URL"] = url
+        elif name == "postgres":
+            from freehold.runtime.provision.postgres import provision_postgres
+
+            self.environment["FREEHOLD_STORE_URL"] = provision_postgres(admin_url, service, password)
+        else:
+            from freehold.runtime.provision.mongo import provision_mongo
+
+            self.environment["FREEHOLD_STORE_URL"] = provision_mongo(admin_url, service, password)
+
+    def start(self, tell: Tell, is_wanted: IsWanted) -> None:
+        """Start its process, and return when it is ready."""
+        name = self.service.name
+        self.environment |= http_environment(name, self.port)
+        self.place.write_environment(name, self.environment)
+        self.child = start_http(name, self.target, self.environment, self.place.log(name), tell)
+        self.child.wait_until_ready(self.port, is_wanted)
+
+    def is_running(self) -> bool:
+        """Tell whether its process is there."""
+        return self.child is not None and self.child.is_running()
+
+    def stop(self, timeout_s: float) -> None:
+        """Stop its process."""
+        if self.child is not None:
+            self.child.stop(timeout_s)
+
+
+@dataclass
+class GatewayRunner:
+    """The one door, in its own process; it knows where the services are and no credentials."""
+
+    name: str
+    place: Place
+    target: str
+    port: int
+    upstreams: Mapping[str, str]
+    child: Child | None = None
+
+    def met(self, name: str, tell: Tell) -> None:
+        """Do nothing."""
+
+    def start(self, tell: Tell, is_wanted: IsWanted) -> None:
+        """Start its process, and return when it is ready."""
+        environment = http_environment(self.name, self.port)
+        environment |= {f"FREEHOLD_UPSTREAM_{service.upper()}": url for service, url in self.upstreams.items()}
+        self.child = start_http(self.name, self.target, environment, self.place.log(self.name), tell)
+        self.child.wait_until_ready(self.port, is_wanted)
+
+    def is_running(self) -> bool:
+        """Tell whether its process is there."""
+        return self.child is not None and self.child.is_running()
+
+    def stop(self, timeout_s: float) -> None:
+        """Stop its process."""
+        if self.child is not None:
+            self.child.stop(timeout_s)
+
+
+@dataclass
+class DemoRunner:
+    """Writes a service's demo data once, as the service and through its own functions, in a process that then ends."""
+
+    name: str
+    service: str
+    place: Place
+    target: str
+    child: Child | None = None
+
+    def met(self, name: str, tell: Tell) -> None:
+        """Do nothing."""
+
+    def start(self, tell: Tell, is_wanted: IsWanted) -> None:
+        """Run it to its end.
+
+        Raises:
+            StartError: It failed; the message shows the end of its log.
+        """
+        environment = child_environment(self.place.read_environment(self.service))
+        log = self.place.log(self.name)
+        arguments = ["demo", self.service, "--system", self.target, "--json"]
+        self.child = child = Child(self.name, arguments, environment, log, pipes_output=True)
+        tell(pid=child.pid, started_ticks=child.ticks, log=str(log), detail="writing")
+        shown = 0
+        for line in child.process.stdout or ():
+            with contextlib.suppress(ValueError, KeyError, TypeError):  # a service that prints is no failure
+                progress = json.loads(line)
+                done, total = int(progress["done"]), int(progress["total"])
+                if done == total or (done - shown) * 100 >= total:
+                    shown = done
+                    tell(done_count=done, total_count=total)
+        if child.process.wait() == 0:
+            self.place.mark_seeded(self.service)
+        elif is_wanted():
+            raise StartError(f"{self.name} ended with code {child.process.returncode}: {last_lines(log)}")
+
+    def is_running(self) -> bool:
+        """Tell whether its process is there."""
+        return self.child is not None and self.child.is_running()
+
+    def stop(self, timeout_s: float) -> None:
+        """Stop its process; what it has written stays, and the next run goes on from there."""
+        if self.child is not None:
+            self.child.stop(timeout_s)
+
+
+def http_environment(name: str, port: int) -> dict[str, str]:
+    """Say where a process of ours answers HTTP, and what it is called."""
+    return {"FREEHOLD_HOST": LOOPBACK, "FREEHOLD_PORT": str(port), "FREEHOLD_INSTANCE": f"{name}-1"}
+
+
+def start_http(name: str, target: str, environment: Mapping[str, Any], log: Path, tell: Tell) -> Child:
+    """Start a service or the gateway, and say what is known of it."""
+    child = Child(name, ["run", name, "--system", target], child_environment(environment), log)
+    port = int(environment["FREEHOLD_PORT"])
+    url = f"http://{LOOPBACK}:{port}"
+    tell(pid=child.pid, started_ticks=child.ticks, port=port, url=url, log=str(log), detail="starting its process")
+    return child
