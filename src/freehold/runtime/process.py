@@ -10,13 +10,15 @@ import contextlib
 import logging
 import signal
 import socket
-from collections.abc import Coroutine, Iterator
-from typing import Any
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any, Protocol
 
 import uvicorn
 import uvloop
 
 from freehold.errors import ConfigurationError
+from freehold.http.edge import Edge
+from freehold.runtime.health import Health
 from freehold.runtime.log import set_up_logs
 from freehold.runtime.observe import set_up_traces
 from freehold.runtime.running import Part, RunningService
@@ -45,17 +47,49 @@ def run_service(service: Service, settings: Settings, only: Part | None = None) 
         ConfigurationError: The port is in use, or a setting is missing.
         OperatorError, StoreUnavailable: It could not be started.
     """
-    set_up_logs(service=service.name, level=settings.log_level)
-    flush = set_up_traces(service.name)
-    _warn_of_unknown(settings)
+    _run(service.name, settings, lambda: RunningService(service, settings, only=only))
+
+
+def run_gateway(gateway: Any, settings: Settings) -> None:
+    """Run the gateway in this process until SIGTERM or SIGINT; its upstreams are in the settings.
+
+    Raises:
+        ConfigurationError: The port is in use, or an upstream is not set.
+    """
+    from freehold.runtime.running_gateway import RunningGateway
+
+    _run(gateway.name, settings, lambda: RunningGateway(gateway, settings))
+
+
+class Running(Protocol):
+    """What a process runs: a service or the gateway."""
+
+    health: Health
+    app: Edge
+
+    async def open(self) -> None:
+        """Become ready."""
+
+    def start_events(self) -> None:
+        """Start what goes on in the background."""
+
+    async def stop(self) -> None:
+        """Let go of everything, within a bound."""
+
+
+def _run(name: str, settings: Settings, make: Callable[[], Running]) -> None:
+    set_up_logs(service=name, level=settings.log_level)
+    flush = set_up_traces(name)
+    for unknown in settings.unknown:
+        _logger.warning("%s is no setting of Freehold; it is not read", unknown)
     try:
-        uvloop.run(_run_service(service, settings, only))
+        uvloop.run(_run_until_told(make, settings))
     finally:
         flush()
 
 
-async def _run_service(service: Service, settings: Settings, only: Part | None) -> None:
-    running = RunningService(service, settings, only=only)
+async def _run_until_told(make: Callable[[], Running], settings: Settings) -> None:
+    running = make()
     listener = listen(settings)
     stopping = _catch_signals()
     async with contextlib.AsyncExitStack() as stack:
@@ -149,8 +183,3 @@ async def _first(stopping: asyncio.Event, task: asyncio.Task[Any]) -> None:
     told = asyncio.create_task(stopping.wait())
     await asyncio.wait({told, task}, return_when=asyncio.FIRST_COMPLETED)
     told.cancel()
-
-
-def _warn_of_unknown(settings: Settings) -> None:
-    for name in settings.unknown:
-        _logger.warning("%s is no setting of Freehold; it is not read", name)
