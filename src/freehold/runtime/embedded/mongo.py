@@ -1,14 +1,17 @@
 """A MongoDB of one's own: a replica set of one node."""
 
 import hashlib
+import re
 import signal
+import tempfile
 from pathlib import Path
 
 from freehold.runtime.embedded.libraries import find_package
+from freehold.runtime.embedded.mongo_libraries import prepare_libraries
 from freehold.runtime.embedded.orphans import end_orphans
 from freehold.runtime.embedded.ports import LOOPBACK, reserve_port
 from freehold.runtime.embedded.process import Report, ServerProcess
-from freehold.runtime.embedded.replica_set import become_primary
+from freehold.runtime.embedded.replica_set import become_primary, move_member
 from freehold.runtime.provision.secrets import Secrets, write_private
 
 USUAL_PORT = 27017
@@ -97,13 +100,17 @@ class MongoServer:
         """
         end_orphans(self.directory, "mongod", signal.SIGTERM, report)
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        mongod = find_mongod()
+        environment = prepare_libraries(mongod, self.directory / "libraries", report)
         with reserve_port([self.port], fixed=self._port_is_fixed) as port:
             if port != self.port:
                 report(f"port {self.port} is taken, using {port}")
             self.port = port
+            if self._known_port() not in {None, port}:
+                self._move(mongod, environment)
             settings = self._write_settings()
             report("starting")
-            self._process.start([str(find_mongod()), "--config", str(settings)])
+            self._process.start([str(mongod), "--config", str(settings)], environment)
             self._process.wait_until_ready(self._is_ready, START_TIMEOUT_S)
         self._port_is_fixed = True  # who knows our URL finds us there again after a restart
         report("ready")
@@ -115,11 +122,31 @@ class MongoServer:
     def __repr__(self) -> str:
         return f"MongoServer(directory={str(self.directory)!r}, port={self.port}, pid={self.pid})"
 
+    @property
+    def _settings(self) -> Path:
+        return self.directory / "freehold.yaml"
+
+    def _known_port(self) -> int | None:
+        """Read the port of the run before, by which the replica set knows its member."""
+        try:
+            found = re.search(r"^  port: (\d+)$", self._settings.read_text(), re.MULTILINE)
+        except FileNotFoundError:
+            return None
+        return int(found[1]) if found else None
+
+    def _move(self, mongod: Path, environment: dict[str, str]) -> None:
+        """Have the replica set know its member by the new port, with a server that nobody else can reach meanwhile."""
+        with tempfile.TemporaryDirectory(prefix="freehold-") as private:
+            socket = Path(private) / "mongod.sock"
+            settings = ["--dbpath", str(self.directory), "--bind_ip", str(socket), "--filePermissions", "0600"]
+            self._process.start([str(mongod), *settings, "--logpath", str(self.log), "--logappend"], environment)
+            self._process.wait_until_ready(lambda: move_member(f"{LOOPBACK}:{self.port}", socket), START_TIMEOUT_S)
+            self._process.stop(signal.SIGTERM, START_TIMEOUT_S)
+
     def _write_settings(self) -> Path:
         key_file = self.directory / "freehold.key"
         # MongoDB takes base64 only, in which a generated password's dash and underscore do not occur.
         write_private(key_file, hashlib.sha512(self._key.encode()).hexdigest())
-        settings = self.directory / "freehold.yaml"
         text = SETTINGS.format(
             host=LOOPBACK,
             port=self.port,
@@ -128,8 +155,8 @@ class MongoServer:
             replica_set=REPLICA_SET,
             key_file=key_file,
         )
-        write_private(settings, text)
-        return settings
+        write_private(self._settings, text)
+        return self._settings
 
     def _is_ready(self) -> bool:
         return become_primary(f"{LOOPBACK}:{self.port}", REPLICA_SET, ADMIN, self._password)

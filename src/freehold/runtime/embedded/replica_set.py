@@ -1,12 +1,13 @@
 """Bring a freshly started mongod to where it is the primary of its own replica set and knows its administrator."""
 
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
 ATTEMPT_TIMEOUT_MS = 1_000
-UNAUTHORIZED = 13
 AUTHENTICATION_FAILED = 18
 NOT_YET_INITIALIZED = 94
 # What a set in the middle of a step answers; the next attempt sees where it got to.
@@ -34,13 +35,35 @@ def become_primary(host: str, replica_set: str, admin: str, password: str) -> bo
             if hello.get("isWritablePrimary"):
                 return _is_admin_known(client, host, admin, password)
             if "setName" not in hello:
-                _enter_set(client, host, replica_set, admin, password)
+                config = {"_id": replica_set, "members": [{"_id": 0, "host": host}]}
+                client.admin.command("replSetInitiate", config)
     except OperationFailure as error:
         if error.code not in PASSING:
             raise
     except PyMongoError:
         pass  # not listening yet
     return False
+
+
+def move_member(host: str, socket: Path) -> bool:
+    """Have the set know its one member by another address; needs a server that runs outside the set.
+
+    Inside it, a server that does not find itself at the address that the set knows asks there, and waits half a
+    minute for an answer if what took its port listens and says nothing.
+
+    Args:
+        host: Host and port, as the set shall know it.
+        socket: The Unix socket that the server listens on.
+
+    Returns:
+        True once it is done.
+    """
+    try:
+        with _connect(quote(str(socket), safe="")) as client:
+            client.local["system.replset"].update_many({}, {"$set": {"members.0.host": host}})
+    except PyMongoError:
+        return False  # not listening yet
+    return True
 
 
 def _is_admin_known(client: "MongoClient[dict[str, Any]]", host: str, admin: str, password: str) -> bool:
@@ -56,25 +79,9 @@ def _is_admin_known(client: "MongoClient[dict[str, Any]]", host: str, admin: str
     return False
 
 
-def _enter_set(client: "MongoClient[dict[str, Any]]", host: str, replica_set: str, admin: str, password: str) -> None:
-    """Make the set; or, where it is known by the port of an earlier run, tell it of the new one."""
-    try:
-        client.admin.command("replSetInitiate", {"_id": replica_set, "members": [{"_id": 0, "host": host}]})
-    except OperationFailure as error:
-        if error.code != UNAUTHORIZED:
-            raise
-    else:
-        return
-    with _connect(host, username=admin, password=password) as authenticated:
-        config = authenticated.admin.command("replSetGetConfig")["config"]
-        config["members"][0]["host"] = host
-        config["version"] += 1
-        authenticated.admin.command("replSetReconfig", config, force=True)
-
-
 def _connect(host: str, username: str | None = None, password: str | None = None) -> "MongoClient[dict[str, Any]]":
     return MongoClient(
-        host,
+        f"mongodb://{host}",
         directConnection=True,
         serverSelectionTimeoutMS=ATTEMPT_TIMEOUT_MS,
         connectTimeoutMS=ATTEMPT_TIMEOUT_MS,
