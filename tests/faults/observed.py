@@ -1,0 +1,123 @@
+"""What clients were told and what was found: plain values, so that the comparison needs no server to be tested.
+
+A write carries a token of its own in what it asks for (a name that no other write uses), so that every event and every
+row leads back to the one write that it came from, also when that write's answer never came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+Fields = Mapping[str, Any]
+
+
+class Action(Enum):
+    """What a write does to its entity."""
+
+    CREATE = "create"
+    CHANGE = "change"
+    DELETE = "delete"
+
+
+class Outcome(Enum):
+    """What the client was told: it is done, it is not done, or nothing that can be relied on (lost, late, 5xx)."""
+
+    ACKNOWLEDGED = "acknowledged"
+    REFUSED = "refused"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Write:
+    """One write as its client knows it.
+
+    Attributes:
+        entity: The kind of entity, "user" or "order".
+        asked: The published fields that it asks for, with values that no other write of its kind asks for.
+        entity_id: Empty for a creation whose answer never came.
+        version: The version that the answer told; None when it told none.
+        sent_at: By the monotonic clock; so is `answered_at`.
+    """
+
+    entity: str
+    action: Action
+    asked: Fields
+    outcome: Outcome
+    entity_id: str = ""
+    version: int | None = None
+    sent_at: float = 0.0
+    answered_at: float = 0.0
+
+
+@dataclass(frozen=True)
+class Row:
+    """An entity in its owner's database; one that was deleted has no fields left but its id and version."""
+
+    entity_id: str
+    version: int
+    fields: Fields
+    deleted: bool = False
+
+
+@dataclass(frozen=True)
+class SentRecord:
+    """One record as a plain Kafka client reads it: the bytes, and what its headers and its value say."""
+
+    partition: int
+    offset: int
+    key: str
+    event_id: str
+    version: int
+    index: int
+    erases: bool
+    fields: Fields
+    content: bytes = field(repr=False)
+    """Key, value and all headers, byte for byte."""
+
+    @property
+    def entity_id(self) -> str:
+        """Give the id without its kind."""
+        return self.key.partition("/")[2]
+
+
+@dataclass(frozen=True)
+class Copy:
+    """Another service's copy of an entity: in its replica, or embedded in one of its documents."""
+
+    where: str
+    entity_id: str
+    version: int
+    fields: Fields
+    deleted: bool = False
+
+
+@dataclass(frozen=True)
+class Kept:
+    """All that a subscriber keeps of an entity: its replica, which has every row, and what it embeds in its documents."""
+
+    replica: Sequence[Copy]
+    embedded: Sequence[Copy] = ()
+
+
+@dataclass(frozen=True)
+class Owned:
+    """All that one owner has: its rows, and its topic from the beginning."""
+
+    entity: str
+    rows: Mapping[str, Row]
+    records: list[SentRecord]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One thing that is not as it was promised. `kind` is one word: lost, ghost, doubled, reordered, stale, surviving."""
+
+    kind: str
+    where: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.where}: {self.why}"
