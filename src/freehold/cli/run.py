@@ -34,14 +34,17 @@ def run(
 ) -> None:
     """Run one service, or the gateway, with its settings from the environment (freehold config show)."""
     from freehold.runtime.load import load_system
-    from freehold.runtime.process import run_gateway, run_service
     from freehold.runtime.settings import read_settings
 
     settings = read_settings()
     loaded = load_system(system)
     if loaded.gateway is not None and service == loaded.gateway.name:
+        from freehold.runtime.process import run_gateway
+
         run_gateway(loaded.gateway, settings)
     else:
+        from freehold.runtime.process import run_service
+
         run_service(loaded.service(service), settings, only=only.value if only else None)
 
 

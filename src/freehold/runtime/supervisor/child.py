@@ -23,6 +23,7 @@ POLL_S = 0.02
 KILL_TIMEOUT_S = 5.0
 LOG_BYTES_SHOWN = 2048
 LOG_LINES_SHOWN = 4
+LINE_SHOWN_MAX = 400
 
 # What a process may know of the world around us, beside what it is given; everything else could be a secret.
 INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TERM", "NO_COLOR", "FREEHOLD_LOG_LEVEL", "LOG_LEVEL")
@@ -90,9 +91,9 @@ class Child:
         limit = time.monotonic() + READY_TIMEOUT_S
         while is_wanted() and not is_ready(port):
             if not self.is_running():
-                raise StartError(f"{self.name} ended with code {self.process.returncode}: {last_lines(self.log)}")
+                raise StartError(f"{self.name} ended with code {self.process.returncode}; {last_lines(self.log)}")
             if time.monotonic() > limit:
-                raise StartError(f"{self.name} was not ready within {READY_TIMEOUT_S:g} s: {last_lines(self.log)}")
+                raise StartError(f"{self.name} was not ready within {READY_TIMEOUT_S:g} s; {last_lines(self.log)}")
             time.sleep(POLL_S)
 
     def stop(self, timeout_s: float) -> None:
@@ -124,11 +125,12 @@ def is_ready(port: int) -> bool:
 
 
 def last_lines(log: Path) -> str:
-    """Give the end of a log in one line, and where the rest is."""
+    """Give the end of a log, and where the rest is."""
     try:
         with log.open("rb") as stream:
             stream.seek(max(0, stream.seek(0, os.SEEK_END) - LOG_BYTES_SHOWN))
             lines = stream.read().decode(errors="replace").splitlines()
     except OSError:
         lines = []
-    return f"{' | '.join(lines[-LOG_LINES_SHOWN:])} (see {log})"
+    shown = "".join(f"\n    {line[:LINE_SHOWN_MAX]}" for line in lines[-LOG_LINES_SHOWN:])
+    return f"see {log}, which ends with:{shown}" if shown else f"see {log}"

@@ -96,7 +96,7 @@ def describe(process: ProcessState) -> str:
         step = percent - percent % LINE_STEP_PERCENT
         return f"{process.state}: {step} % of {process.total_count:,}"
     # The same words for the same thing: "starting: starting" says no more than "starting".
-    detail = "" if process.detail == process.state else process.detail
+    detail = "" if process.detail in {process.state, "ready"} else process.detail
     if process.state == "waiting":
         return f"waiting {detail}".strip()
     return f"{process.state}: {detail}" if detail else process.state

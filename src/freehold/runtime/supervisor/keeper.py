@@ -42,6 +42,8 @@ class Keeper:
 
     def stop(self, timeout_s: float) -> None:
         """End the process in order, by force after so long."""
+        if self._board.find(self.step.name).state in {"failed", "done"}:
+            return  # it has ended, and how is worth more than that it stopped
         self._tell(state="stopping", detail="")
         self._runner.stop(timeout_s)
         self._tell(state="stopped", detail="", pid=None)
@@ -52,9 +54,13 @@ class Keeper:
             begun_at = time.monotonic()
             try:
                 self._bring_up(is_first=failures == 0)
-                if self.step.role == "demo":
-                    break
-                while self._runner.is_running() and not self._is_released:
+                if self._is_released:
+                    self._runner.stop(LATE_STOP_S)  # it has come up while everything else was being stopped
+                if self._is_released or self.step.role == "demo":
+                    return
+                while self._runner.is_running():
+                    if self._is_released:
+                        return
                     time.sleep(WATCH_S)
                 reason = "it ended by itself"
             except (FreeholdError, OSError) as error:
@@ -65,8 +71,6 @@ class Keeper:
                     return
             failures = 1 if time.monotonic() - begun_at > RESTART_FORGIVEN_AFTER_S else failures + 1
             self._pause(failures, reason)
-        if self._is_released:
-            self._runner.stop(LATE_STOP_S)  # it may have come up while everything else was being stopped
 
     def _bring_up(self, *, is_first: bool) -> None:
         if is_first:
@@ -75,7 +79,7 @@ class Keeper:
                 if self._is_released:
                     return
                 self._runner.met(name, self._tell)
-        self._tell(state="starting" if is_first else "restarting")
+        self._tell(state="starting" if is_first else "restarting", detail="")
         self._runner.start(self._tell, lambda: not self._is_released)
         if self._is_released:
             return

@@ -165,7 +165,7 @@ class ServiceRunner:
         """Make its database, user and rights on the server that is ready now."""
         admin_url, service = self.servers[name].admin_url, self.service.name
         password = self.place.secrets.get(f"{name}/{service}")
-        tell(detail=f"making its user and rights in {name}")
+        tell(state="starting", detail=f"making its user and rights in {name}")
         if name == KAFKA:
             from freehold.runtime.provision.kafka import provision_kafka
 
@@ -264,7 +264,7 @@ class DemoRunner:
         if child.process.wait() == 0:
             self.place.mark_seeded(self.service)
         elif is_wanted():
-            raise StartError(f"{self.name} ended with code {child.process.returncode}: {last_lines(log)}")
+            raise StartError(f"{self.name} ended with code {child.process.returncode}; {last_lines(log)}")
 
     def is_running(self) -> bool:
         """Tell whether its process is there."""

@@ -184,6 +184,7 @@ class Supervisor:
         begun_at, signals_before = time.monotonic(), max(1, self._signal_count)
         for keeper in self._keepers:
             keeper.release()
+        ended = "failed" if self._state.state == "failed" else "stopped"
         self._board.conclude("stopping", self._state.reason)
         by_name = {keeper.step.name: keeper for keeper in self._keepers}
         for group in stop_order(self._steps):
@@ -201,7 +202,7 @@ class Supervisor:
                     kill_children()
                 time.sleep(WATCH_S / 5)
         self._end_keepers()
-        self._board.conclude("stopped", self._state.reason)
+        self._board.conclude(ended, self._state.reason)
 
     def _end_keepers(self) -> None:
         """Let the keepers end; what one of them started at this very moment is killed."""
