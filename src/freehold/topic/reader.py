@@ -10,6 +10,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from freehold.errors import FencedError, FreeholdError, IdentityError, TopicUnavailable
 from freehold.topic import Record
 from freehold.topic.address import KafkaAddress
+from freehold.topic.admin import Topics
 from freehold.topic.failure import LOG_LEVEL, explained, failed, log
 
 # A killed member's partitions wait this long for another member, unless its successor has the same instance name.
@@ -42,6 +43,7 @@ class Reader:
 
     def __init__(self, address: KafkaAddress, topic: str, group: str, instance: str | None) -> None:
         self.topic = topic
+        self.topics = Topics(address)
         self._settings = address.client_config() | self._group_settings(group, instance)
         self._consumer: Consumer | None = None
         self._failure: Exception | None = None
@@ -73,7 +75,11 @@ class Reader:
             consumer.assign(self._assigned)
 
         def revoke(consumer: Consumer, places: list[TopicPartition]) -> None:
-            on_revoked([place.partition for place in places])
+            try:
+                on_revoked([place.partition for place in places])
+            except FreeholdError as error:
+                self._failure = error
+            self._assigned = []
             consumer.unassign()
 
         self._failure = None
@@ -113,6 +119,15 @@ class Reader:
         self._opened.pause([TopicPartition(self.topic, partition) for partition in wanted - self._held])
         self._opened.resume([TopicPartition(self.topic, partition) for partition in self._held - wanted])
         self._held = wanted
+
+    def ends(self) -> dict[int, int]:
+        """Give the offset after the last record of each assigned partition, as last heard; asks nobody."""
+        found = {}
+        for place in self._assigned:
+            _, end = self._opened.get_watermark_offsets(place, cached=True)
+            if end >= 0:
+                found[place.partition] = end
+        return found
 
     def report(self, positions: Mapping[int, int]) -> None:
         """Tell the broker how far this group has come, for Kafka's own tools; nothing here ever reads it."""

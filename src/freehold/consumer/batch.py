@@ -1,0 +1,140 @@
+"""Decide, without any I/O, what a record means to a subscription: which copies it changes and which handlers it calls.
+
+- A replica takes every type of its entity, since each carries the full published state (docs/concepts/events.md); a type
+  that says so erases. What the replica declares must be in the data, else the event is refused.
+- A handler takes the one type that it declares.
+- Both read exactly the schema number that their class declares; another is refused until there is an upcaster for it.
+  An event that erases is taken whatever its number: nothing of its data is read, and an erasure must not wait.
+- An event of an entity and a type that the service declares nothing for is skipped by that declaration, and counted.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from freehold.errors import EventRejected
+from freehold.event import Envelope, Event
+from freehold.replica import State
+from freehold.service import Listen, Replica, Service
+from freehold.topic import Record
+from freehold.topic.cloudevents import SOURCE_PREFIX, decode_record
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Delivery:
+    """What one record means to a subscription.
+
+    Attributes:
+        offset: Where it lies in its partition.
+        envelope: Who, what, which place, and which trace.
+        states: The state that it gives to each replica, by the replica's number in the subscription.
+        calls: The handlers that it calls, each with the event as the handler declares it.
+    """
+
+    offset: int
+    envelope: Envelope
+    states: tuple[tuple[int, State], ...]
+    calls: tuple[tuple[Listen, Event], ...]
+
+
+class Subscription:
+    """What one service wants of one source."""
+
+    def __init__(self, service: Service, source: str) -> None:
+        self.service = service.name
+        self.source = source
+        self.replicas: list[Replica] = [replica for replica in service.replicates if replica.of == source]
+        self._states: dict[str, list[tuple[int, int, msgspec.json.Decoder[Any]]]] = {}
+        for number, replica in enumerate(self.replicas):
+            reader = (number, _schema_of(replica.state), msgspec.json.Decoder(replica.state))
+            self._states.setdefault(replica.entity, []).append(reader)
+        self._calls: dict[str, list[tuple[Listen, msgspec.json.Decoder[Any]]]] = {}
+        for listen in service.listens:
+            if listen.of == source:
+                self._calls.setdefault(listen.type, []).append((listen, msgspec.json.Decoder(listen.event)))
+
+    def read(self, record: Record) -> Delivery:
+        """Decide what a record means here.
+
+        Raises:
+            EventRejected: It is no event of the source, or one that this subscription cannot read; the message says where it
+                lies and what is wrong.
+        """
+        envelope, data = decode_record(record)
+        try:
+            self._check_owner(envelope)
+            entity, _, entity_id = envelope.key.partition("/")
+            states = tuple(
+                (number, State(entity_id, envelope.place, _fields(envelope, data, schema, decoder)))
+                for number, schema, decoder in self._states.get(entity, ())
+            )
+            calls = tuple(
+                (listen, _decode(envelope, data, listen.event.__schema__, decoder))
+                for listen, decoder in self._calls.get(envelope.type, ())
+            )
+        except _Unreadable as error:
+            raise EventRejected(
+                f"{record.topic}, partition {record.partition}, offset {record.offset}: {envelope.type} of {envelope.key} "
+                f"cannot be applied: {error}"
+            ) from None
+        return Delivery(record.offset, envelope, states, calls)
+
+    def _check_owner(self, envelope: Envelope) -> None:
+        if envelope.source != SOURCE_PREFIX + self.source or not envelope.type.startswith(f"{self.source}."):
+            raise _Unreadable(f"it says that it is {envelope.type!r} of {envelope.source!r}, not of {self.source}")
+
+
+def fold(deliveries: Iterable[Delivery], number: int) -> list[State]:
+    """Give the newest state of each entity for the replica of that number."""
+    newest: dict[str, State] = {}
+    for delivery in deliveries:
+        for replica, state in delivery.states:
+            if replica == number:
+                known = newest.get(state.entity_id)
+                if known is None or known.place < state.place:
+                    newest[state.entity_id] = state
+    return list(newest.values())
+
+
+def take_batch(waiting: Sequence[Record], records_max: int, bytes_max: int) -> int:
+    """Say how many of the waiting records make one batch: at least one, whatever its size."""
+    size = 0
+    for count, record in enumerate(waiting):
+        size += len(record.value or b"")
+        if count and (count >= records_max or size > bytes_max):
+            return count
+    return min(len(waiting), records_max)
+
+
+class _Unreadable(Exception):
+    """Why a subscription cannot read an event; never leaves this file."""
+
+
+def _fields(envelope: Envelope, data: bytes, schema: int, decoder: msgspec.json.Decoder[Any]) -> dict[str, Any] | None:
+    if envelope.erases:
+        return None
+    fields: dict[str, Any] = msgspec.to_builtins(
+        _decode(envelope, data, schema, decoder), builtin_types=(datetime,), str_keys=True
+    )
+    if fields.pop("id", None) != envelope.entity_id:
+        raise _Unreadable(f"its data is not about {envelope.entity_id!r}, which its key names")
+    return fields
+
+
+def _decode(envelope: Envelope, data: bytes, schema: int, decoder: msgspec.json.Decoder[Any]) -> Any:
+    if envelope.schema != schema:
+        raise _Unreadable(f"it has schema {envelope.schema}, and its class here reads schema {schema}")
+    try:
+        return decoder.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:  # ValidationError is a DecodeError
+        raise _Unreadable(f"its data is refused: {error}") from None
+
+
+def _schema_of(state: type[msgspec.Struct]) -> int:
+    """Give the schema number that a replica's class reads: 1, unless it says `__schema__: ClassVar[int] = 2`."""
+    return int(getattr(state, "__schema__", 1))

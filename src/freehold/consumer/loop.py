@@ -1,0 +1,282 @@
+"""Read one source's topic and let each event take effect once in the own store.
+
+Theory of operation. A thread blocks in the topic's reader; what it reads it hands to one worker per partition, in the
+service's event loop, where the store's drivers live. On assignment each partition is claimed in the store, which fences
+whoever had it, and read from the position that the claim tells; when it is taken away the batch in hand is finished
+first. The thread reads no further while enough waits in hand; a partition that is stopped or retrying is held, so the
+others go on. A failure of the reader ends the session whole: it leaves the group and joins again, with back-off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from typing import Any
+
+from freehold.consumer import Claim, Ledger
+from freehold.consumer.apply import Applier
+from freehold.consumer.batch import Subscription
+from freehold.consumer.progress import ConsumerProgress, ConsumerState
+from freehold.consumer.worker import Worker
+from freehold.errors import FencedError, FreeholdError, IdentityError, OperatorError, PeerError, StoreUnavailable
+from freehold.replica import Copies
+from freehold.service import Replica, Service
+from freehold.store import OpenStore
+from freehold.topic import Record, TopicIdentity
+from freehold.topic.reader import Reader
+
+READ_WAIT_S = 0.1  # bounds how long holding a partition, or stopping, waits for the reader
+# Read no further while this many records wait: bounds memory, and keeps each partition's next batch at hand.
+IN_HAND_RECORDS_MAX = 4_000
+CLAIM_TIMEOUT_S = 10.0
+RELEASE_TIMEOUT_S = 5.0
+IDENTITY_CHECK_S = 3.0
+ENDS_S = 1.0
+REPORT_S = 5.0
+RETRY_S_MIN = 0.2
+RETRY_S_MAX = 5.0
+STOPPED_S = 30.0  # an operator has mended what was wrong: found without a restart
+
+log = logging.getLogger("freehold.consumer")
+
+
+class Consumer:
+    """One subscription of a service. Make it, `start` it in the service's event loop, and `stop` it there.
+
+    Args:
+        service: Whose subscription it is.
+        source: The service whose events are read.
+        reader: Reads the source's topic, as a member of the service's group.
+        ledger: Positions and guards in the service's own store.
+        store: That store, open.
+        copies: The service's replicas of this source, prepared.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        source: str,
+        reader: Reader,
+        ledger: Ledger,
+        store: OpenStore,
+        copies: Sequence[tuple[Replica, Copies]],
+    ) -> None:
+        self.progress = ConsumerProgress(source)
+        self._subscription = Subscription(service, source)
+        kept = [next(each for replica, each in copies if replica == wanted) for wanted in self._subscription.replicas]
+        self._applier = Applier(self._subscription, store, ledger, kept)
+        self._reader = reader
+        self._ledger = ledger
+        self._workers: dict[int, tuple[Worker, asyncio.Task[None]]] = {}
+        self._thread = threading.Thread(target=self._run, name=f"freehold-read-{source}", daemon=True)
+        self._ending = threading.Event()
+        self._has_room = threading.Event()
+        self._failure: FreeholdError | None = None
+        self._identity: TopicIdentity | None = None
+        self._handing = 0
+
+    async def start(self) -> None:
+        """Begin, in the running event loop and a thread beside it."""
+        self._loop = asyncio.get_running_loop()
+        self._watching = self._loop.create_task(self._watch())
+        self._thread.start()
+
+    async def stop(self, timeout_s: float) -> bool:
+        """Finish the batches in hand and leave the group.
+
+        Returns:
+            False when it was not done within `timeout_s`: what it had in hand is applied by its successor.
+        """
+        self._ending.set()
+        self._has_room.set()
+        self._watching.cancel()
+        await asyncio.to_thread(self._thread.join, timeout_s)
+        for _, task in self._workers.values():
+            task.cancel()
+        self.progress.state = ConsumerState.ENDED
+        return not self._thread.is_alive()
+
+    # In the thread: blocking calls of the reader.
+
+    def _run(self) -> None:
+        pause_s = RETRY_S_MIN
+        while not self._ending.is_set():
+            applied = self.progress.applied_total
+            try:
+                self._read_session()
+            except Exception as error:  # noqa: BLE001 -- even a bug must be seen in `progress`, and not end the thread in silence
+                pause_s = RETRY_S_MIN if self.progress.applied_total > applied else min(pause_s * 2, RETRY_S_MAX)
+                self._pause(error, STOPPED_S if isinstance(error, OperatorError) else pause_s)
+
+    def _read_session(self) -> None:
+        """Join the group and read until told to end or something fails."""
+        self._failure = None
+        self._identity = self._reader.topics.identify(self._reader.topic)
+        self._reader.open(self._claim, self._release)
+        told_at = reported_at = time.monotonic()
+        try:
+            while not self._ending.is_set():
+                if self._failure is not None:
+                    raise self._failure
+                self._wait_for_room()
+                self._reader.hold({number for number, (worker, _) in list(self._workers.items()) if worker.is_held})
+                self._hand_over(self._reader.read(READ_WAIT_S))
+                now = time.monotonic()
+                if now - told_at > ENDS_S:
+                    told_at = now
+                    self._note_ends()
+                if now - reported_at > REPORT_S:
+                    reported_at = now
+                    self._report()
+        finally:
+            self._reader.close()
+            self._await(self._release_all(), RELEASE_TIMEOUT_S)
+
+    def _wait_for_room(self) -> None:
+        while not self._ending.is_set() and self._failure is None and self._in_hand() >= IN_HAND_RECORDS_MAX:
+            self._has_room.clear()
+            if self._in_hand() >= IN_HAND_RECORDS_MAX:
+                self._has_room.wait(READ_WAIT_S)
+
+    def _in_hand(self) -> int:
+        workers = list(self._workers.values())
+        return self._handing + sum(worker.in_hand for worker, _ in workers if not worker.is_held)
+
+    def _hand_over(self, records: list[Record]) -> None:
+        if not records:
+            return
+        by_partition: dict[int, list[Record]] = {}
+        for record in records:
+            by_partition.setdefault(record.partition, []).append(record)
+        self._handing += len(records)
+        self._loop.call_soon_threadsafe(self._take, by_partition, len(records))
+
+    def _claim(self, partitions: list[int]) -> Mapping[int, int | None]:
+        """Claim what was assigned, make sure that the log still holds the positions, and start applying."""
+        if not partitions or self._ending.is_set():
+            return {}
+        topic = self._reader.topic
+        identity = self._reader.topics.identify(topic)
+        claims = self._await(self._claim_each(identity.topic_id, partitions), CLAIM_TIMEOUT_S)
+        check_extents(topic, claims, self._reader.topics.extents(topic, partitions))
+        self._await(self._begin(claims), CLAIM_TIMEOUT_S)
+        return {claim.partition: claim.offset for claim in claims}
+
+    def _release(self, partitions: list[int]) -> None:
+        self._await(self._end(partitions), RELEASE_TIMEOUT_S)
+
+    def _await(self, coroutine: Any, timeout_s: float) -> Any:
+        """Run a coroutine in the event loop, and wait for it here."""
+        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        try:
+            return future.result(timeout_s)
+        except FutureTimeoutError:
+            future.cancel()
+            raise StoreUnavailable(f"the own store did not answer within {timeout_s:g} s") from None
+
+    def _note_ends(self) -> None:
+        ends = self._reader.ends()
+        for number, partition in list(self.progress.partitions.items()):
+            partition.end = ends.get(number, partition.end)
+
+    def _report(self) -> None:
+        """Tell Kafka's own tools how far we are; nothing of ours reads it."""
+        positions = {n: p.offset for n, p in list(self.progress.partitions.items()) if p.offset is not None}
+        if positions:
+            self._reader.report(positions)
+
+    def _pause(self, error: Exception, pause_s: float) -> None:
+        progress = self.progress
+        is_expected = isinstance(error, FreeholdError)
+        text = str(error) if is_expected else f"{type(error).__name__}: {error}"
+        state = ConsumerState.STOPPED if isinstance(error, OperatorError) else ConsumerState.RETRYING
+        if (state, text) != (progress.state, progress.error):
+            level = logging.WARNING if isinstance(error, PeerError) else logging.ERROR
+            where = f"{self._subscription.service}: reading {progress.source}"
+            log.log(level, "%s is %s: %s", where, state.value, text, exc_info=None if is_expected else error)
+        progress.state, progress.error, progress.retry_at = state, text, time.time() + pause_s
+        self._ending.wait(pause_s)
+
+    # In the event loop: what touches the store.
+
+    async def _claim_each(self, topic_id: str, partitions: list[int]) -> list[Claim]:
+        source = self._subscription.source
+        return [await self._ledger.claim(source, topic_id, partition) for partition in partitions]
+
+    async def _begin(self, claims: list[Claim]) -> None:
+        for claim in claims:
+            worker = Worker(claim, self._subscription, self._applier, self._ledger, self.progress, self._has_room.set)
+            task = self._loop.create_task(self._work(worker))
+            self._workers[claim.partition] = (worker, task)
+            self.progress.partitions[claim.partition] = worker.progress
+        self.progress.state, self.progress.error, self.progress.retry_at = ConsumerState.READING, "", None
+
+    async def _work(self, worker: Worker) -> None:
+        try:
+            await worker.run()
+        except FencedError as error:
+            self._failure = error
+        except Exception as error:
+            log.exception("%s: applying %s failed", self._subscription.service, self._subscription.source)
+            self._failure = PeerError(f"applying failed: {type(error).__name__}: {error}")
+
+    def _take(self, by_partition: dict[int, list[Record]], count: int) -> None:
+        self._handing -= count
+        for number, records in by_partition.items():
+            if number in self._workers:
+                self._workers[number][0].take(records)
+
+    async def _end(self, partitions: list[int]) -> None:
+        """Let each worker finish its batch; one that cannot is cut off before the caller loses patience."""
+        ending = [(number, self._workers.pop(number)) for number in partitions if number in self._workers]
+        for _, (worker, _task) in ending:
+            worker.close()
+        tasks = [task for _, (_, task) in ending]
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=RELEASE_TIMEOUT_S * 0.8)
+            for task in late:
+                task.cancel()
+        for number, _ in ending:
+            self.progress.partitions.pop(number, None)
+
+    async def _release_all(self) -> None:
+        await self._end(list(self._workers))
+
+    async def _watch(self) -> None:
+        """See, now and then, whether the topic is still the one that the positions point into."""
+        while True:
+            await asyncio.sleep(IDENTITY_CHECK_S)
+            known = self._identity
+            with contextlib.suppress(PeerError, OperatorError):
+                found = await asyncio.to_thread(self._reader.topics.identify, self._reader.topic)
+                if known is not None and found.topic_id != known.topic_id:
+                    self._failure = IdentityError(
+                        f"topic {found.name} was made anew: it was {known.topic_id}, and is {found.topic_id}; "
+                        f"nothing of it is read until its positions are reset"
+                    )
+
+
+def check_extents(topic: str, claims: Sequence[Claim], extents: Mapping[int, tuple[int, int]]) -> None:
+    """Make sure that each position lies in the log.
+
+    Raises:
+        IdentityError: One is before the log's start (what it points to has expired) or after its end (it was truncated).
+    """
+    for claim in claims:
+        if claim.offset is None:
+            continue
+        start, end = extents[claim.partition]
+        where = f"{topic}, partition {claim.partition}: the stored position {claim.offset}"
+        if claim.offset < start:
+            raise IdentityError(
+                f"{where} is before {start}, where the log begins now: events expired unread. Rebuild what was made of them"
+            )
+        if claim.offset > end:
+            raise IdentityError(
+                f"{where} is after {end}, where the log ends: the log was truncated. Compare with the owner"
+            )

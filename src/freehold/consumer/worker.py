@@ -1,0 +1,217 @@
+"""Apply one partition, in order: batch by batch, again when the store fails, and never past an event that cannot be applied."""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import contextlib
+import dataclasses
+import itertools
+import logging
+import random
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+from freehold.consumer import Claim, Ledger
+from freehold.consumer.apply import Applier
+from freehold.consumer.batch import Delivery, Subscription, take_batch
+from freehold.consumer.progress import ConsumerProgress, PartitionProgress, PartitionState
+from freehold.errors import EventRejected, FencedError, PeerError
+from freehold.topic import Record
+
+# One transaction's worth. Measured: larger batches gain nothing and block the loop for longer while they are decoded.
+BATCH_RECORDS_MAX = 500
+BATCH_BYTES_MAX = 4 * 1024 * 1024
+
+RETRY_S_MIN = 0.1
+RETRY_S_MAX = 5.0
+STOPPED_S_MIN = 1.0
+STOPPED_S_MAX = 30.0
+
+log = logging.getLogger("freehold.consumer")
+
+
+class _Poisoned(Exception):
+    """One event cannot be applied; everything before it is. Never leaves this file."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+
+class Worker:
+    """Applies the records of one claimed partition, in the service's event loop.
+
+    Args:
+        claim: The partition and the position to begin from.
+        subscription: What a record means here.
+        applier: Lets a batch take effect.
+        ledger: Tells, after a failure, what was committed.
+        progress: The whole subscription's; the partition's own is kept in it.
+        on_done: Called whenever a batch is done, so that reading goes on.
+    """
+
+    def __init__(
+        self,
+        claim: Claim,
+        subscription: Subscription,
+        applier: Applier,
+        ledger: Ledger,
+        progress: ConsumerProgress,
+        on_done: Callable[[], None],
+    ) -> None:
+        self.claim = claim
+        self.progress = PartitionProgress(offset=claim.offset)
+        self._subscription = subscription
+        self._applier = applier
+        self._ledger = ledger
+        self._total = progress
+        self._on_done = on_done
+        self._waiting: collections.deque[Record] = collections.deque()
+        self._batch_count = 0
+        self._arrived = asyncio.Event()
+        self._closing = False
+        self._is_position_sure = True
+
+    @property
+    def in_hand(self) -> int:
+        """Count the records that wait here or are being applied."""
+        return len(self._waiting) + self._batch_count
+
+    @property
+    def is_held(self) -> bool:
+        """Say whether nothing more should be read for it."""
+        return self.progress.state is not PartitionState.READING
+
+    def take(self, records: Sequence[Record]) -> None:
+        """Queue records behind those taken before."""
+        self._waiting.extend(records)
+        self._arrived.set()
+
+    def close(self) -> None:
+        """Let `run` return after the batch in hand."""
+        self._closing = True
+        self._arrived.set()
+
+    async def run(self) -> None:
+        """Apply what is taken until closed.
+
+        Raises:
+            FencedError: Somebody else has claimed the partition.
+        """
+        while True:
+            await self._arrived.wait()
+            if self._closing:
+                return
+            count = take_batch(self._waiting, BATCH_RECORDS_MAX, BATCH_BYTES_MAX)
+            if count == 0:
+                self._arrived.clear()
+                continue
+            batch = [self._waiting.popleft() for _ in range(count)]
+            self._batch_count = count
+            await self._finish(batch)
+            self._batch_count = 0
+            self._on_done()
+
+    async def _finish(self, batch: list[Record]) -> None:
+        """Apply the batch, however often that takes."""
+        for attempt in itertools.count():
+            try:
+                if not self._is_position_sure:
+                    await self._read_position()
+                await self._attempt(batch)
+            except FencedError:
+                raise
+            except PeerError as error:
+                self._is_position_sure = False
+                self._enter(PartitionState.RETRYING, str(error))
+                pause_s = min(RETRY_S_MIN * 2**attempt, RETRY_S_MAX)
+            except _Poisoned as error:
+                # Its place for parking: error, raw record and position would go into one transaction here.
+                self._enter(PartitionState.STOPPED, error.text)
+                pause_s = min(STOPPED_S_MIN * 2**attempt, STOPPED_S_MAX)
+            else:
+                self._enter(PartitionState.READING, "")
+                return
+            if await self._is_closed_within(pause_s * random.uniform(0.5, 1.0)):  # noqa: S311 -- spreads retries
+                return
+
+    async def _read_position(self) -> None:
+        """Let the position itself tell whether a commit took effect whose answer was lost.
+
+        It is read, not claimed again: a process that has lost the partition without knowing must not take it back. If
+        somebody else has claimed it, or the lost commit is yet to land, moving the position will find that out.
+        """
+        positions = await self._ledger.positions(self.claim.source)
+        self.claim = dataclasses.replace(self.claim, offset=positions.get(self.claim.partition))
+        self._is_position_sure = True
+
+    async def _attempt(self, batch: list[Record]) -> None:
+        """Apply what of the batch is not applied yet, up to the first record that cannot be read."""
+        deliveries: list[Delivery] = []
+        unreadable: EventRejected | None = None
+        until = batch[-1].offset + 1
+        for record in batch:
+            if self.claim.offset is not None and record.offset < self.claim.offset:
+                continue
+            try:
+                deliveries.append(self._subscription.read(record))
+            except EventRejected as error:
+                unreadable, until = error, record.offset
+                break
+        if deliveries:
+            await self._apply(deliveries, until)
+        if unreadable is not None:
+            raise _Poisoned(str(unreadable))
+
+    async def _apply(self, deliveries: Sequence[Delivery], until: int) -> None:
+        """Apply the deliveries, in halves when they fail, so that all before a poisonous one are applied."""
+        try:
+            self.claim = await self._applier.apply(self.claim, deliveries, until)
+        except PeerError:
+            raise
+        except Exception as error:
+            if len(deliveries) == 1:
+                raise self._poisoned(deliveries[0], error) from error
+            half = len(deliveries) // 2
+            await self._apply(deliveries[:half], deliveries[half].offset)
+            await self._apply(deliveries[half:], until)
+        else:
+            self._note_applied(deliveries)
+
+    def _poisoned(self, delivery: Delivery, error: Exception) -> _Poisoned:
+        envelope = delivery.envelope
+        where = f"{self._subscription.source}, partition {self.claim.partition}, offset {delivery.offset}"
+        return _Poisoned(
+            f"{where}: {envelope.type} of {envelope.key} cannot be applied: {type(error).__name__}: {error}"
+        )
+
+    def _note_applied(self, deliveries: Sequence[Delivery]) -> None:
+        self.progress.offset = self.claim.offset
+        skipped = sum(not (delivery.states or delivery.calls) for delivery in deliveries)
+        self._total.skipped_total += skipped
+        self._total.applied_total += len(deliveries) - skipped
+        published_at = datetime.fromisoformat(deliveries[-1].envelope.time)
+        self._total.last_lag_s = (datetime.now(UTC) - published_at).total_seconds()
+
+    def _enter(self, state: PartitionState, error: str) -> None:
+        """Note the state; a change is logged once, not each try."""
+        if (state, error) == (self.progress.state, self.progress.error):
+            return
+        self.progress.state, self.progress.error = state, error
+        where = f"{self._subscription.service}: {self._subscription.source}, partition {self.claim.partition}"
+        if state is PartitionState.READING:
+            log.info("%s goes on", where)
+        else:
+            level = logging.ERROR if state is PartitionState.STOPPED else logging.WARNING
+            log.log(level, "%s is %s: %s", where, state.value, error)
+
+    async def _is_closed_within(self, pause_s: float) -> bool:
+        """Wait; records that arrive meanwhile do not cut it short, closing does."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(pause_s):
+                while not self._closing:
+                    self._arrived.clear()
+                    await self._arrived.wait()
+        self._arrived.set()
+        return self._closing
