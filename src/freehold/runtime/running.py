@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from freehold.errors import FreeholdError, PeerError, StoreUnavailable
 from freehold.http.edge import Edge, Limits
@@ -20,6 +20,9 @@ from freehold.runtime.metrics import Metrics
 from freehold.runtime.parts import check_store, make_copies, make_ledger, make_source
 from freehold.runtime.settings import Settings, default_instance
 from freehold.service import Service
+
+if TYPE_CHECKING:
+    from freehold.topic.admin import Topics
 
 T = TypeVar("T")
 Part = Literal["api", "relay", "consumers"]
@@ -52,6 +55,7 @@ class RunningService:
         self.relay: Any = None
         self.consumers: dict[str, Any] = {}
         self._only = only
+        self._topics: Topics | None = None
         self._tasks: list[asyncio.Task[None]] = []
         app = service.app if only in {None, "api"} else _no_api
         self._lifespan = Lifespan(app)
@@ -65,6 +69,15 @@ class RunningService:
             is_ready=lambda: self.health.phase != "starting",
             state=self._lifespan.state,
         )
+
+    @property
+    def topics(self) -> Topics:
+        """The topics as this service may see them; connects on first use."""
+        if self._topics is None:
+            from freehold.topic.admin import Topics
+
+            self._topics = Topics(self.settings.kafka())
+        return self._topics
 
     async def open(self) -> None:
         """Open the store, bring its schema up to date and start the application; wait while the store does not answer.
@@ -98,7 +111,7 @@ class RunningService:
             self._tasks.append(asyncio.create_task(self._start_relay(), name="relay"))
         if self._only in {None, "consumers"}:
             for source in self.service.sources():
-                self._tasks.append(asyncio.create_task(self._start_consumer(source), name=f"consumer of {source}"))
+                self._start_consumer(source)
 
     async def stop(self) -> None:
         """Stop consumers and relay, then close the store; each within its bound, and whatever fails on the way."""
@@ -115,14 +128,12 @@ class RunningService:
 
     async def _start_relay(self) -> None:
         from freehold.outbox.relay import Relay
-        from freehold.topic.admin import Topics
         from freehold.topic.writer import Writer
 
         address = self.settings.kafka()
         name = self.settings.qualified(self.service.name)
         self.health.relay = lambda: {"state": "waiting for Kafka"}
-        topics = Topics(address)
-        differences = await self._until_done("topic", lambda: topics.ensure(name, self.service.topic))
+        differences = await self._until_done("topic", lambda: self.topics.ensure(name, self.service.topic))
         for difference in differences:
             _logger.warning("%s; it is left as it is", difference)
         relay = Relay(make_source(self.service, self.settings), Writer(address, name))
@@ -130,20 +141,24 @@ class RunningService:
         self.relay = relay
         self.health.relay = lambda: relay.progress
 
-    async def _start_consumer(self, source: str) -> None:
+    def _start_consumer(self, source: str) -> None:
         from freehold.consumer.loop import Consumer
         from freehold.topic.reader import Reader
 
-        address = self.settings.kafka()
-        topic = self.settings.qualified(source)
-        reader = Reader(address, topic, self.settings.qualified(self.service.name), self.settings.instance or None)
-        copies = [
-            (replica, make_copies(self.service, replica)) for replica in self.service.replicates if replica.of == source
-        ]
-        consumer = Consumer(self.service, source, reader, make_ledger(self.service), self.service.store, copies)
+        group = self.settings.qualified(self.service.name)
+        reader = Reader(self.settings.kafka(), self.settings.qualified(source), group, self.settings.instance or None)
+        consumer = Consumer(
+            self.service,
+            source,
+            reader=reader,
+            topics=self.topics,
+            store=self.service.store,
+            ledger=make_ledger(self.service),
+            copies=[make_copies(self.service, each) for each in self.service.replicates if each.of == source],
+        )
         self.consumers[source] = consumer
         self.health.consumers[source] = lambda: consumer.progress
-        await consumer.start()
+        consumer.start()
 
     async def _until_done(self, what: str, do: Callable[[], T]) -> T:
         pause_s = PAUSE_S_MIN
