@@ -1,0 +1,1 @@
+"""The database-per-service system: users on PostgreSQL, orders on MongoDB, one gateway, and events between them."""

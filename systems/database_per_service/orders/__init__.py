@@ -1,0 +1,1 @@
+"""What customers ordered: the service `orders`, which owns its MongoDB database and keeps copies of the customers."""

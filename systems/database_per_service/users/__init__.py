@@ -1,0 +1,1 @@
+"""Who the customers are: the service `users`, which owns its PostgreSQL database."""
