@@ -27,7 +27,7 @@ USUAL_PORT = 9092
 START_TIMEOUT_S = 60.0  # after a crash each log's last segment is read again
 FORMAT_TIMEOUT_S = 60.0
 ATTEMPT_TIMEOUT_S = 1.0
-# One broker for one machine: the small compiler and the small collector start fastest. See ADR-2 for what was measured.
+# One broker for one machine: the small compiler and the small collector start fastest. Decision 2 has the measurements.
 JAVA_OPTIONS = ["-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xlog:all=error:stderr"]
 
 
