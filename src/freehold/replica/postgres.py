@@ -1,0 +1,128 @@
+"""Copies of another service's facts in a PostgreSQL subscriber's own store.
+
+A copy is a row (id, fields..., epoch, version, index, deleted) of a table that Freehold makes and alone writes. A table
+of the service's own that embeds it carries the same columns with a prefix (customer_id, customer_name, ...,
+customer_epoch, customer_version, customer_index, customer_deleted). Each write is guarded by the place that it finds
+(decision 5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import asyncpg
+import msgspec
+
+from freehold.errors import EventRejected, MigrationError, StoreUnavailable
+from freehold.replica import State
+from freehold.replica.postgres_tables import CopyTable
+from freehold.service import Replica
+from freehold.store.postgres import Postgres
+from freehold.store.postgres_transaction import PostgresTransaction
+
+# Rows that one transaction of the embedded pass changes: bounds how long an author's own write waits for it.
+EMBED_ROWS = 5_000
+# Rounds of one pass; each changes EMBED_ROWS, or meets rows that somebody else is changing.
+EMBED_ROUNDS_MAX = 10_000
+
+_encoder = msgspec.json.Encoder()
+
+
+class PostgresCopies:
+    """Keep one declared replica; see `freehold.replica.Copies` for what is promised."""
+
+    def __init__(self, store: Postgres, replica: Replica) -> None:
+        self._store = store
+        self._replica = replica
+        self._table = CopyTable(replica)
+
+    async def prepare(self) -> None:
+        """Create the table and the indexes that the embedded pass needs; idempotent.
+
+        Raises:
+            MigrationError: A table does not fit the declaration; names each difference.
+        """
+        differences = await self._store.transact(self._prepare)
+        if differences:
+            raise MigrationError(
+                f"the replica {self._replica.into} does not fit the tables of the store: {'; '.join(differences)}; "
+                f"write a migration that mends it"
+            )
+
+    async def apply(self, states: Sequence[State]) -> None:
+        """Upsert each state whose place is greater than the copy's, at most one state per entity."""
+        if not states:
+            return
+        # In one order everywhere, so that two transactions cannot wait for one another.
+        ordered = sorted(states, key=lambda state: state.entity_id)
+        columns: list[list[Any]] = [
+            [state.entity_id for state in ordered],
+            [state.place.epoch for state in ordered],
+            [state.place.version for state in ordered],
+            [state.place.index for state in ordered],
+            [state.fields is None for state in ordered],
+        ]
+        columns += [
+            [_value(state, name, column_type) for state in ordered] for name, column_type in self._table.fields.items()
+        ]
+        await self._transact(_execute, self._table.upsert, columns)
+
+    async def embed(self, states: Sequence[State]) -> None:
+        """Let the same states reach every own row that embeds an older one; after `apply`."""
+        ids = sorted({state.entity_id for state in states})
+        if not ids:
+            return
+        for table, prefix in self._replica.embedded_in.items():
+            statement = self._table.embed(table, prefix, EMBED_ROWS)
+            for _ in range(EMBED_ROUNDS_MAX):
+                found, changed = await self._transact(_count, statement, ids)
+                # A row that somebody changed meanwhile was found as it was, and is met again as it is.
+                if found < EMBED_ROWS and changed == found:
+                    break
+            else:
+                raise StoreUnavailable(
+                    f"{table}.{prefix}_* did not come to rest within {EMBED_ROUNDS_MAX} rounds; it is tried again"
+                )
+
+    async def _transact(self, run: Any, statement: str, parameters: Any) -> Any:
+        try:
+            return await self._store.transact(run, statement, parameters)
+        except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
+            raise EventRejected(
+                f"PostgreSQL refused a copy for {self._replica.into}: {error}; leave the field out of the replica, or mend "
+                f"the constraint that refuses it"
+            ) from error
+
+    async def _prepare(self, tx: PostgresTransaction) -> list[str]:
+        # Two instances that start at once: the second finds what the first made.
+        await tx.execute("SELECT pg_advisory_xact_lock(hashtext('freehold replica'))")
+        await tx.execute(self._table.create)
+        differences = await self._table.differences(tx, self._replica.into, self._table.columns)
+        for table, prefix in self._replica.embedded_in.items():
+            found = await self._table.differences(tx, table, self._table.embedded_columns(prefix))
+            if not found:
+                await self._table.ensure_index(tx, table, f"{prefix}_id")
+            differences += found
+        return differences
+
+
+async def _execute(tx: PostgresTransaction, statement: str, columns: Sequence[Any]) -> None:
+    await tx.execute(statement, *columns)
+
+
+async def _count(tx: PostgresTransaction, statement: str, ids: list[str]) -> tuple[int, int]:
+    row = await tx.fetchrow(statement, ids)
+    return (row["found"], row["changed"]) if row is not None else (0, 0)
+
+
+def _value(state: State, name: str, column_type: str) -> Any:
+    value = None if state.fields is None else state.fields.get(name)
+    if value is None:
+        return None
+    if column_type == "jsonb":
+        return _encoder.encode(value).decode()
+    if isinstance(value, datetime) and value.tzinfo is None:
+        return value.replace(tzinfo=UTC)
+    return value
