@@ -1,6 +1,7 @@
 """Logs: one JSON object a line with the trace's ids, or coloured lines on a terminal; never a secret.
 
-Everything logs through the standard library; structlog renders it, the libraries' own lines (uvicorn, PyMongo) too.
+Everything logs through the standard library. On a terminal structlog renders it; JSON is written here, since importing
+structlog (and Rich with it) would take a third of a service's start.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ import logging
 import re
 import sys
 from collections.abc import MutableMapping
+from datetime import UTC, datetime
 from typing import Any, TextIO
 
-import structlog
+import msgspec
 from opentelemetry import trace
 
 from freehold.runtime.settings import hide_password
@@ -23,38 +25,44 @@ _SECRET_TEXT = re.compile(
 )
 # Chatty at levels where nobody needs them: each poll, each connection of a pool.
 _QUIET = {"uvicorn.error": logging.WARNING, "pymongo": logging.WARNING, "asyncio": logging.WARNING}
+# What every record has; whatever else is there was given by `extra`.
+_STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 
 
 def set_up_logs(*, service: str, level: str, stream: TextIO | None = None) -> None:
     """Let this process log to `stream` (standard error), in the form that fits it."""
     target = stream or sys.stderr
-    is_terminal = target.isatty()
-    renderer: Any = (
-        structlog.dev.ConsoleRenderer(colors=is_terminal)
-        if is_terminal
-        else structlog.processors.JSONRenderer(serializer=_encode)
-    )
-    before: list[structlog.typing.Processor] = [
-        structlog.stdlib.ExtraAdder(),
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
-    after: list[structlog.typing.Processor] = [
-        structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-        _Naming(service),
-        *([] if is_terminal else [structlog.processors.format_exc_info]),
-        hide_secrets,
-        renderer,
-    ]
     handler = logging.StreamHandler(target)
-    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=before, processors=after))
+    handler.setFormatter(_console(service) if target.isatty() else JsonFormatter(service))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     if level != "debug":
         for name, quiet in _QUIET.items():
             logging.getLogger(name).setLevel(quiet)
+
+
+class JsonFormatter(logging.Formatter):
+    """Writes a record as one JSON object."""
+
+    def __init__(self, service: str) -> None:
+        super().__init__()
+        self._service = service
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write the record."""
+        event: dict[str, Any] = {
+            "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "service": self._service,
+            "logger": record.name,
+            "event": record.getMessage(),
+        }
+        event.update(_trace_ids())
+        event.update({name: value for name, value in record.__dict__.items() if name not in _STANDARD})
+        if record.exc_info:
+            event["exception"] = self.formatException(record.exc_info)
+        return msgspec.json.encode(hide_secrets(None, "", event), enc_hook=repr).decode()
 
 
 def hide_secrets(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -76,22 +84,31 @@ def _hide_match(match: re.Match[str]) -> str:
     return f"{match[1]} {_HIDDEN}" if match[1] else f"{match[2]}{match[3]}{_HIDDEN}"
 
 
-class _Naming:
-    """Adds the service's name and the current trace."""
+def _trace_ids() -> dict[str, str]:
+    context = trace.get_current_span().get_span_context()
+    if not context.is_valid:
+        return {}
+    return {"trace_id": f"{context.trace_id:032x}", "span_id": f"{context.span_id:016x}"}
 
-    def __init__(self, service: str) -> None:
-        self._service = service
 
-    def __call__(self, _logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        event["service"] = self._service
-        context = trace.get_current_span().get_span_context()
-        if context.is_valid:
-            event["trace_id"] = f"{context.trace_id:032x}"
-            event["span_id"] = f"{context.span_id:016x}"
+def _console(service: str) -> logging.Formatter:
+    import structlog
+
+    def name_it(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        event["service"] = service
+        event.update(_trace_ids())
         return event
 
-
-def _encode(event: Any, **_options: Any) -> str:
-    import msgspec
-
-    return msgspec.json.encode(event, enc_hook=repr).decode()
+    before: list[structlog.typing.Processor] = [
+        structlog.stdlib.ExtraAdder(),
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),
+    ]
+    after: list[structlog.typing.Processor] = [
+        structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+        name_it,
+        hide_secrets,
+        # A traceback with the values of local variables would show secrets.
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+    ]
+    return structlog.stdlib.ProcessorFormatter(foreign_pre_chain=before, processors=after)
