@@ -25,9 +25,10 @@ from freehold.consumer.progress import ConsumerProgress, ConsumerState
 from freehold.consumer.worker import Worker
 from freehold.errors import FencedError, FreeholdError, IdentityError, OperatorError, PeerError, StoreUnavailable
 from freehold.replica import Copies
-from freehold.service import Replica, Service
+from freehold.service import Service
 from freehold.store import OpenStore
 from freehold.topic import Record, TopicIdentity
+from freehold.topic.admin import Topics
 from freehold.topic.reader import Reader
 
 READ_WAIT_S = 0.1  # bounds how long holding a partition, or stopping, waits for the reader
@@ -52,25 +53,28 @@ class Consumer:
         service: Whose subscription it is.
         source: The service whose events are read.
         reader: Reads the source's topic, as a member of the service's group.
-        ledger: Positions and guards in the service's own store.
-        store: That store, open.
-        copies: The service's replicas of this source, prepared.
+        topics: Tells which topic that is, and how far it reaches.
+        store: The service's own store, open.
+        ledger: Positions and guards in that store.
+        copies: The service's replicas of this source, prepared, in the order of their declaration.
     """
 
     def __init__(
         self,
         service: Service,
         source: str,
+        *,
         reader: Reader,
-        ledger: Ledger,
+        topics: Topics,
         store: OpenStore,
-        copies: Sequence[tuple[Replica, Copies]],
+        ledger: Ledger,
+        copies: Sequence[Copies],
     ) -> None:
         self.progress = ConsumerProgress(source)
         self._subscription = Subscription(service, source)
-        kept = [next(each for replica, each in copies if replica == wanted) for wanted in self._subscription.replicas]
-        self._applier = Applier(self._subscription, store, ledger, kept)
+        self._applier = Applier(self._subscription, store, ledger, copies)
         self._reader = reader
+        self._topics = topics
         self._ledger = ledger
         self._workers: dict[int, tuple[Worker, asyncio.Task[None]]] = {}
         self._thread = threading.Thread(target=self._run, name=f"freehold-read-{source}", daemon=True)
@@ -80,7 +84,7 @@ class Consumer:
         self._identity: TopicIdentity | None = None
         self._handing = 0
 
-    async def start(self) -> None:
+    def start(self) -> None:
         """Begin, in the running event loop and a thread beside it."""
         self._loop = asyncio.get_running_loop()
         self._watching = self._loop.create_task(self._watch())
@@ -116,7 +120,7 @@ class Consumer:
     def _read_session(self) -> None:
         """Join the group and read until told to end or something fails."""
         self._failure = None
-        self._identity = self._reader.topics.identify(self._reader.topic)
+        self._identity = self._topics.identify(self._reader.topic)
         self._reader.open(self._claim, self._release)
         told_at = reported_at = time.monotonic()
         try:
@@ -161,9 +165,9 @@ class Consumer:
         if not partitions or self._ending.is_set():
             return {}
         topic = self._reader.topic
-        identity = self._reader.topics.identify(topic)
+        identity = self._topics.identify(topic)
         claims = self._await(self._claim_each(identity.topic_id, partitions), CLAIM_TIMEOUT_S)
-        check_extents(topic, claims, self._reader.topics.extents(topic, partitions))
+        check_extents(topic, claims, self._topics.extents(topic, partitions))
         self._await(self._begin(claims), CLAIM_TIMEOUT_S)
         return {claim.partition: claim.offset for claim in claims}
 
@@ -253,7 +257,7 @@ class Consumer:
             await asyncio.sleep(IDENTITY_CHECK_S)
             known = self._identity
             with contextlib.suppress(PeerError, OperatorError):
-                found = await asyncio.to_thread(self._reader.topics.identify, self._reader.topic)
+                found = await asyncio.to_thread(self._topics.identify, self._reader.topic)
                 if known is not None and found.topic_id != known.topic_id:
                     self._failure = IdentityError(
                         f"topic {found.name} was made anew: it was {known.topic_id}, and is {found.topic_id}; "

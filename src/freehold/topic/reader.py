@@ -10,7 +10,6 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from freehold.errors import FencedError, FreeholdError, IdentityError, TopicUnavailable
 from freehold.topic import Record
 from freehold.topic.address import KafkaAddress
-from freehold.topic.admin import Topics
 from freehold.topic.failure import LOG_LEVEL, explained, failed, log
 
 # A killed member's partitions wait this long for another member, unless its successor has the same instance name.
@@ -43,7 +42,6 @@ class Reader:
 
     def __init__(self, address: KafkaAddress, topic: str, group: str, instance: str | None) -> None:
         self.topic = topic
-        self.topics = Topics(address)
         self._settings = address.client_config() | self._group_settings(group, instance)
         self._consumer: Consumer | None = None
         self._failure: Exception | None = None
