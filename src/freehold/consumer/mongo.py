@@ -15,12 +15,13 @@ from freehold.consumer import Claim
 from freehold.errors import FencedError, IdentityError
 from freehold.event import Place
 from freehold.outbox.mongo_settings import APPLIED, POSITIONS, translate
-from freehold.store.mongo import Mongo, MongoTransaction
+from freehold.store.mongo import Mongo
+from freehold.store.mongo_transaction import MongoTransaction
 
 Document = dict[str, Any]
 
 # A former owner's last transaction may hold the position; it takes milliseconds, or is ended as abandoned.
-CLAIM_LIMIT_S = 10.0
+CLAIM_LIMIT_S = 8.0
 
 
 class MongoLedger:

@@ -13,7 +13,7 @@ from freehold.errors import ConfigurationError, FreeholdError, StoreUnavailable
 
 # Freehold's own collections in the service's database.
 OUTBOX = "freehold_outbox"
-STORE = "freehold_store"
+EPOCHS = "freehold_store"
 LEASES = "freehold_leases"
 POSITIONS = "freehold_positions"
 APPLIED = "freehold_applied"

@@ -22,23 +22,22 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import pymongo
-from opentelemetry import trace
-from pymongo import AsyncMongoClient, ReturnDocument
+from opentelemetry.trace import SpanKind
+from pymongo import AsyncMongoClient
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import BulkWriteError, PyMongoError, ServerSelectionTimeoutError, WaitQueueTimeoutError
+from pymongo.errors import PyMongoError, ServerSelectionTimeoutError, WaitQueueTimeoutError
 from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import ReadPreference
 from pymongo.write_concern import WriteConcern
 
-from freehold.errors import CommitUnknown, ConflictError, DeclarationError, PublishError, StoreUnavailable
-from freehold.event import Event, OutboxRow
-from freehold.outbox.mongo import outbox_document
+from freehold.errors import CommitUnknown, ConflictError, DeclarationError, StoreUnavailable
+from freehold.event import Event
 from freehold.outbox.mongo_presence import abandoned_sessions, list_operations
 from freehold.outbox.mongo_settings import (
+    EPOCHS,
     OUTBOX,
-    STORE,
     client_options,
     database_name,
     is_unavailable,
@@ -49,7 +48,8 @@ from freehold.outbox.mongo_settings import (
 from freehold.outbox.outgoing import Outgoing
 from freehold.store import CONFLICT_RUNS_MAX, Backlog
 from freehold.store.mongo_schema import Collection, check_names, migrate
-from freehold.telemetry import tracer
+from freehold.store.mongo_transaction import MongoTransaction
+from freehold.telemetry import OPERATION, SERVICE, STORE, StoreCounts, is_recording, tracer
 
 __all__ = ["Collection", "Mongo", "MongoTransaction"]
 
@@ -67,63 +67,9 @@ ABORT_LIMIT_S = 1.0
 PAUSE_FIRST_S = 0.002
 PAUSE_MAX_S = 0.25
 BACKLOG_ROWS_MAX = 10_000
-DUPLICATE_KEY = 11000
-TOO_LARGE_FOR_CACHE = 388
 
 SNAPSHOT = ReadConcern("snapshot")
 MAJORITY = WriteConcern("majority")
-
-
-class MongoTransaction:
-    """The open transaction that an author's function is given; it must not be kept after the function returns."""
-
-    def __init__(self, database: AsyncDatabase[Document], session: AsyncClientSession, outgoing: Outgoing) -> None:
-        self._database = database
-        self._outgoing = outgoing
-        self.session = session
-
-    def __getitem__(self, name: str) -> AsyncCollection[Document]:
-        """Give PyMongo's collection; its calls take part in the transaction."""
-        return self._database[name]
-
-    def publish(self, event: type[Event], row: Mapping[str, Any]) -> None:
-        """Let `event`, made from the changed document, leave with this commit.
-
-        The document carries the entity's new version under "version".
-
-        Raises:
-            PublishError: Not declared in `publishes`, too large, or without a whole version from 1.
-        """
-        self._outgoing.add(event, row)
-
-    async def copy(self, into: str, entity_id: str) -> Document | None:
-        """Read the own copy of another service's entity, so that what is written from it cannot miss a newer state.
-
-        Returns:
-            The replica's fields with `epoch`, `version`, `index` and `deleted`; None when it was never heard of.
-        """
-        # MongoDB's snapshots do not conflict on reads: without this write a newer state could arrive unseen between this
-        # read and the commit, and what is written here would keep the older one for ever. An entity that was never
-        # heard of gets an empty copy for the same reason: its first state must meet this transaction too.
-        found = await self[into].find_one_and_update(
-            {"_id": entity_id},
-            {
-                "$inc": {"guard": 1},
-                "$setOnInsert": {"epoch": 0, "version": 0, "index": 0, "deleted": False},
-            },
-            upsert=True,
-            return_document=ReturnDocument.AFTER,
-        )
-        assert found is not None  # an upsert
-        if found["version"] == 0:
-            return None
-        del found["guard"]
-        return {"id": found.pop("_id"), **found}
-
-    @property
-    def outgoing(self) -> list[OutboxRow]:
-        """What was published so far."""
-        return self._outgoing.rows
 
 
 class Mongo:
@@ -139,6 +85,7 @@ class Mongo:
     def __init__(self, collections: Mapping[str, Collection] | None = None) -> None:
         self._collections = dict(collections or {})
         check_names(self._collections)
+        self.counts = StoreCounts()
         self._client: AsyncMongoClient[Document] | None = None
         self._service = ""
         self._name = ""
@@ -154,15 +101,15 @@ class Mongo:
             CommitUnknown: The connection was lost while committing: read before trying again.
             PublishError: See `MongoTransaction.publish`; nothing was written.
         """
-        if not trace.get_current_span().is_recording():
+        if not is_recording():
             return await self._transact(run, *args, **kwargs)
         attributes = {
             "db.system.name": "mongodb",
-            "freehold.service": self._service,
-            "freehold.store": self._service,
-            "freehold.operation": getattr(run, "__name__", "transact"),
+            SERVICE: self._service,
+            STORE: self._service,
+            OPERATION: getattr(run, "__name__", "transaction"),
         }
-        with tracer.start_as_current_span(f"transact {attributes['freehold.operation']}", attributes=attributes):
+        with tracer.start_as_current_span("transact", kind=SpanKind.CLIENT, attributes=attributes):
             return await self._transact(run, *args, **kwargs)
 
     def __getitem__(self, name: str) -> AsyncCollection[Document]:
@@ -203,7 +150,7 @@ class Mongo:
         )
         self._client = client
         try:
-            kept = await self._database[STORE].find_one({"_id": "epoch"})
+            kept = await self._database[EPOCHS].find_one({"_id": "epoch"})
             await self.end_abandoned()
         except PyMongoError as error:
             await self.close()
@@ -285,6 +232,7 @@ class Mongo:
                         raise translate(error, f"transaction in the store of {self._service}") from error
                 elif error.has_error_label("TransientTransactionError"):
                     conflicts += 1
+                    self.counts.conflicts += 1
                     if conflicts >= CONFLICT_RUNS_MAX:
                         raise ConflictError(
                             f"transaction in the store of {self._service} met others in each of {conflicts} runs; "
@@ -297,37 +245,22 @@ class Mongo:
     async def _run_once(
         self, session: AsyncClientSession, run: Callable[..., Awaitable[T]], *args: Any, **kwargs: Any
     ) -> T:
-        outgoing = Outgoing(self._service, self._epoch, self._publishes)
-        transaction = MongoTransaction(self._transacting, session, outgoing)
+        transaction = MongoTransaction(
+            self._transacting, session, Outgoing(self._service, self._epoch, self._publishes)
+        )
         try:
             await session.start_transaction(SNAPSHOT, MAJORITY, ReadPreference.PRIMARY)
             async with session.bind(end_session=False):
                 result = await run(transaction, *args, **kwargs)
-                if outgoing.rows:
-                    await self._write_outbox(outgoing.rows)
+                event_count = await transaction.write_outbox()
             await self._commit(session)
+            self.counts.transactions += 1
+            self.counts.events += event_count
             return result
         finally:
             # Aborts what was not committed, after any error and after a cancellation.
             with pymongo.timeout(ABORT_LIMIT_S):
                 await session.end_session()
-
-    async def _write_outbox(self, rows: list[OutboxRow]) -> None:
-        try:
-            await self._transacting[OUTBOX].insert_many([outbox_document(row) for row in rows])
-        except BulkWriteError as error:
-            failure = error.details["writeErrors"][0]
-            row = rows[failure["index"]]
-            reason = f"MongoDB refused: {failure['code']}"
-            if failure["code"] == DUPLICATE_KEY:
-                reason = (
-                    f"version {row.version} was published before; "
-                    f"raise the entity's version by one in the transaction that changes it"
-                )
-            elif failure["code"] == TOO_LARGE_FOR_CACHE:
-                reason = f"{len(rows):,} events in one transaction are more than MongoDB's cache takes; publish them in several"
-            # Not from the driver's error: it shows the data.
-            raise PublishError(f"{row.type} of {row.key}: {reason}") from None
 
     async def _commit(self, session: AsyncClientSession) -> None:
         until = time.monotonic() + COMMIT_LIMIT_S

@@ -15,7 +15,7 @@ from pymongo.errors import DuplicateKeyError, OperationFailure
 
 from freehold.errors import DeclarationError, MigrationError, StoreUnavailable
 from freehold.outbox.mongo_presence import list_operations, names_present
-from freehold.outbox.mongo_settings import APPLIED, LEASES, OUTBOX, OWN_PREFIX, POSITIONS, STORE
+from freehold.outbox.mongo_settings import APPLIED, EPOCHS, LEASES, OUTBOX, OWN_PREFIX, POSITIONS
 
 Document = dict[str, Any]
 Database = AsyncDatabase[Document]
@@ -25,7 +25,7 @@ MIGRATION_LIMIT_S = 600
 LOCK_LIMIT_S = 660.0
 LOCK_PAUSE_S = 0.1
 MIGRATION = "migration"
-OWN_COLLECTIONS = (OUTBOX, STORE, LEASES, POSITIONS, APPLIED)
+OWN_COLLECTIONS = (OUTBOX, EPOCHS, LEASES, POSITIONS, APPLIED)
 # What an index is, beside its name; what else the server tells of it (its format) nobody declared.
 _INDEX_FORM = (
     "key",
@@ -86,7 +86,7 @@ async def migrate(database: Database, collections: Mapping[str, Collection], own
             for name in OWN_COLLECTIONS:
                 if name not in there:
                     done += await _create(database, name, {})
-            await database[STORE].update_one({"_id": "epoch"}, {"$setOnInsert": {"epoch": 1}}, upsert=True)
+            await database[EPOCHS].update_one({"_id": "epoch"}, {"$setOnInsert": {"epoch": 1}}, upsert=True)
             for name, collection in collections.items():
                 done += await _migrate_collection(database, name, collection, there.get(name))
     finally:

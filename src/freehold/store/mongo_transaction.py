@@ -1,0 +1,105 @@
+"""The open transaction on MongoDB that an author's function is given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pymongo import ReturnDocument
+from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import BulkWriteError
+
+from freehold.errors import PublishError
+from freehold.event import Event, OutboxRow
+from freehold.outbox.mongo import outbox_document
+from freehold.outbox.mongo_settings import OUTBOX
+from freehold.outbox.outgoing import Outgoing
+
+Document = dict[str, Any]
+
+DUPLICATE_KEY = 11000
+TOO_LARGE_FOR_CACHE = 388
+
+
+class MongoTransaction:
+    """The open transaction that an author's function is given; it must not be kept after the function returns."""
+
+    def __init__(self, database: AsyncDatabase[Document], session: AsyncClientSession, outgoing: Outgoing) -> None:
+        self._database = database
+        self._outgoing = outgoing
+        self.session = session
+
+    def __getitem__(self, name: str) -> AsyncCollection[Document]:
+        """Give PyMongo's collection; its calls take part in the transaction."""
+        return self._database[name]
+
+    def publish(self, event: type[Event], row: Mapping[str, Any]) -> None:
+        """Let `event`, made from the changed document, leave with this commit.
+
+        The document carries the entity's new version under "version".
+
+        Raises:
+            PublishError: Not declared in `publishes`, too large, or without a whole version from 1.
+        """
+        self._outgoing.add(event, row)
+
+    async def copy(self, into: str, entity_id: str) -> Document | None:
+        """Read the own copy of another service's entity, so that what is written from it cannot miss a newer state.
+
+        Returns:
+            The replica's fields with `epoch`, `version`, `index` and `deleted`; None when it was never heard of.
+        """
+        # MongoDB's snapshots do not conflict on reads: without this write a newer state could arrive unseen between this
+        # read and the commit, and what is written here would keep the older one for ever. An entity that was never
+        # heard of gets an empty copy for the same reason: its first state must meet this transaction too.
+        found = await self[into].find_one_and_update(
+            {"_id": entity_id},
+            {
+                "$inc": {"guard": 1},
+                "$setOnInsert": {"epoch": 0, "version": 0, "index": 0, "deleted": False},
+            },
+            upsert=True,
+            return_document=ReturnDocument.AFTER,
+        )
+        assert found is not None  # an upsert
+        if found["version"] == 0:
+            return None
+        del found["guard"]
+        return {"id": found.pop("_id"), **found}
+
+    async def write_outbox(self) -> int:
+        """Write what was published, in one statement; Freehold calls it last, right before the commit.
+
+        Returns:
+            How many events there were.
+
+        Raises:
+            PublishError: MongoDB refused them; says why.
+        """
+        rows = self._outgoing.rows
+        if not rows:
+            return 0
+        try:
+            await self._database[OUTBOX].insert_many([outbox_document(row) for row in rows])
+        except BulkWriteError as error:
+            # Not from the driver's error: it shows the data.
+            raise _refused(error, rows) from None
+        return len(rows)
+
+
+def _refused(error: BulkWriteError, rows: list[OutboxRow]) -> PublishError:
+    failure = error.details["writeErrors"][0]
+    row = rows[failure["index"]]
+    reason = f"MongoDB refused it (error {failure['code']})"
+    if failure["code"] == DUPLICATE_KEY:
+        reason = (
+            f"version {row.version} was published before; raise the entity's version by one in the transaction that "
+            f"changes it"
+        )
+    elif failure["code"] == TOO_LARGE_FOR_CACHE:
+        reason = (
+            f"with {len(rows):,} events this transaction is more than MongoDB's cache takes; publish them in several"
+        )
+    return PublishError(f"{row.type} of {row.key}: {reason}")
