@@ -1,0 +1,16 @@
+"""PostgreSQL as a store: the suite, and what only PostgreSQL has."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.seams.on_postgres import OnPostgres
+from tests.seams.store_suite import StoreSuite
+
+
+class TestPostgres(StoreSuite):
+    product = OnPostgres()
+
+    @pytest.fixture
+    def url(self, postgres_url: str) -> str:
+        return postgres_url
