@@ -1,7 +1,7 @@
 """What every part says of itself: spans that a diagram node can claim, and the trace that goes on through the topic.
 
-Only OpenTelemetry's API is used here and below `freehold.runtime`, so it costs next to nothing until somebody sets the
-SDK up. Without an SDK a trace still has its id: it is made for each request and goes on through outbox and topic.
+Only OpenTelemetry's API is used here and below `freehold.runtime`. Without an SDK nothing of it runs on the hot path, and
+a trace still has its id: one is made for each request and goes on through outbox and topic as the text it travels as.
 
 Counters are plain numbers that their owners add to; `freehold.runtime` reads them when `/metrics` is asked for. An
 instrument that is called on the hot path costs more than the addition that it records.
@@ -10,10 +10,13 @@ instrument that is called on the hot path costs more than the addition that it r
 from __future__ import annotations
 
 import dataclasses
+import os
 import random
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar, Token
+from typing import Any
 
 from opentelemetry import context as open_contexts
 from opentelemetry import trace
@@ -27,13 +30,13 @@ OPERATION = "freehold.operation"
 
 # W3C Trace Context level 1, 3.2: version ff is forbidden, later versions may add fields behind the flags.
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?")
-_SAMPLED = TraceFlags(TraceFlags.SAMPLED)
-_NOT_SAMPLED = TraceFlags(TraceFlags.DEFAULT)
 
 tracer = trace.get_tracer("freehold")
-_random = random.SystemRandom()
-# Trace ids need to differ between processes, not to be unguessable: one seed from the system, then a fast generator.
-_ids = random.Random(_random.getrandbits(128))  # noqa: S311 - no secret is made of it
+# Ids need to differ between processes, not to be unguessable: one seed from the system, then a fast generator.
+_ids = random.Random(os.urandom(16))  # noqa: S311 - no secret is made of it
+# The trace that goes through here, as a traceparent, while there is no SDK to keep it.
+_current: ContextVar[str] = ContextVar("freehold.traceparent", default="")
+_is_traced = False
 
 
 @dataclasses.dataclass
@@ -45,47 +48,70 @@ class StoreCounts:
     events: int = 0
 
 
-def current_traceparent() -> str | None:
-    """Write the current span as a W3C traceparent; None outside any trace."""
-    context = trace.get_current_span().get_span_context()
-    if not context.is_valid:
-        return None
-    return format_traceparent(context)
+@dataclasses.dataclass(slots=True)
+class Passage:
+    """A trace's passage through this process: between `enter_trace` and `leave_trace`.
+
+    `traceparent` names our own span in it; `span` is an SDK's, if there is one.
+    """
+
+    traceparent: str
+    span: Span | None
+    token: Any
+
+    @property
+    def trace_id(self) -> str:
+        """The id of the trace, as 32 hexadecimal digits."""
+        return self.traceparent[3:35]
 
 
-def format_traceparent(context: SpanContext) -> str:
-    """Write a span's context as a W3C traceparent."""
-    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
-
-
-def parse_traceparent(value: str | None) -> SpanContext | None:
-    """Read a W3C traceparent; None if there is none or it is not well formed."""
-    if value is None:
-        return None
-    match = _TRACEPARENT.fullmatch(value)
-    if match is None:
-        return None
-    flags = _SAMPLED if int(match[3], 16) & TraceFlags.SAMPLED else _NOT_SAMPLED
-    return SpanContext(int(match[1], 16), int(match[2], 16), is_remote=True, trace_flags=flags)
+def look_for_sdk() -> None:
+    """Notice an SDK that was set up; the runtime and every edge call it once, when they are made."""
+    global _is_traced  # noqa: PLW0603, RUF100 - one process has one SDK; asking it each time costs as much as a span
+    _is_traced = not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
 
 
 def is_traced() -> bool:
     """Say whether an SDK is set up, so that a span costs something and may be kept."""
-    return not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
+    return _is_traced
 
 
 def is_recording() -> bool:
     """Say whether the current span is kept: only then is a span beneath it worth making."""
-    return trace.get_current_span().is_recording()
+    return _is_traced and trace.get_current_span().is_recording()
 
 
-def start_span(name: str, parent: SpanContext | None, kind: SpanKind) -> Span:
-    """Start a span beneath `parent`, or a new trace; without an SDK a span that only carries its ids."""
-    if is_traced():
-        return tracer.start_span(name, context=_beneath(parent), kind=kind)
-    trace_id = _ids.getrandbits(128) | 1 if parent is None else parent.trace_id
-    flags = _NOT_SAMPLED if parent is None else parent.trace_flags
-    return NonRecordingSpan(SpanContext(trace_id, _ids.getrandbits(64) | 1, is_remote=False, trace_flags=flags))
+def current_traceparent() -> str | None:
+    """Write the current span as a W3C traceparent; None outside any trace."""
+    if _is_traced:
+        context = trace.get_current_span().get_span_context()
+        if context.is_valid:
+            return format_traceparent(context)
+    return _current.get() or None
+
+
+def enter_trace(traceparent: str | None, name: str, kind: SpanKind) -> Passage:
+    """Go on with the trace that wrote `traceparent`, or begin one when it is None or malformed; then `leave_trace`."""
+    if _is_traced:
+        span = start_span(name, parse_traceparent(traceparent), kind)
+        token: Any = open_contexts.attach(trace.set_span_in_context(span))
+        return Passage(format_traceparent(span.get_span_context()), span, token)
+    match = _TRACEPARENT.fullmatch(traceparent) if traceparent is not None else None
+    own = f"{_ids.getrandbits(64) | 1:016x}"
+    # Whether it is kept was decided by who began it; we keep nothing, and tell the next what we were told.
+    trace_id, flags = (f"{_ids.getrandbits(128) | 1:032x}", "00") if match is None else (match[1], match[3])
+    passing = f"00-{trace_id}-{own}-{flags}"
+    return Passage(passing, None, _current.set(passing))
+
+
+def leave_trace(passage: Passage) -> None:
+    """End the passage: its span, if there is one, and its being the current one."""
+    if passage.span is not None:
+        passage.span.end()
+        open_contexts.detach(passage.token)
+    else:
+        token: Token[str] = passage.token
+        _current.reset(token)
 
 
 @contextmanager
@@ -94,21 +120,35 @@ def continue_trace(traceparent: str | None, name: str, kind: SpanKind = SpanKind
 
     An exception is recorded on the span and goes on.
     """
-    span = start_span(name, parse_traceparent(traceparent), kind)
-    with trace.use_span(span, end_on_exit=True):
+    passage = enter_trace(traceparent, name, kind)
+    span = passage.span or trace.INVALID_SPAN
+    try:
         yield span
+    except BaseException as error:
+        span.record_exception(error)
+        span.set_status(trace.StatusCode.ERROR, type(error).__name__)
+        raise
+    finally:
+        leave_trace(passage)
 
 
-def enter_span(span: Span) -> object:
-    """Make the span the current one; give the result to `leave_span`. For the hot path: cheaper than a `with`."""
-    return open_contexts.attach(trace.set_span_in_context(span))
+def start_span(name: str, parent: SpanContext | None, kind: SpanKind) -> Span:
+    """Start an SDK's span beneath `parent`, or a new trace; it is not made the current one."""
+    context = Context()
+    if parent is not None:
+        context = trace.set_span_in_context(NonRecordingSpan(parent), context)
+    return tracer.start_span(name, context=context, kind=kind)
 
 
-def leave_span(token: object) -> None:
-    """Make the span current that was so before `enter_span`."""
-    open_contexts.detach(token)  # type: ignore[arg-type]
+def parse_traceparent(value: str | None) -> SpanContext | None:
+    """Read a W3C traceparent; None if there is none or it is not well formed."""
+    match = _TRACEPARENT.fullmatch(value) if value is not None else None
+    if match is None:
+        return None
+    flags = TraceFlags(int(match[3], 16) & TraceFlags.SAMPLED)
+    return SpanContext(int(match[1], 16), int(match[2], 16), is_remote=True, trace_flags=flags)
 
 
-def _beneath(parent: SpanContext | None) -> Context:
-    empty = Context()
-    return empty if parent is None else trace.set_span_in_context(NonRecordingSpan(parent), empty)
+def format_traceparent(context: SpanContext) -> str:
+    """Write a span's context as a W3C traceparent."""
+    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"

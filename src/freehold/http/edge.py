@@ -1,8 +1,8 @@
 """What the runtime puts around every service's ASGI application: trace, limits, health, errors.
 
-It sits on the hot path, so it reads the headers once, wraps `send` in one object per request and adds nothing else
-(benchmarks/edge.py). An error answer is held back until the application has returned or raised: frameworks answer an
-exception with their own 500 first and raise it afterwards, and the exception knows more.
+It sits on the hot path, so it reads the headers once, wraps `send` in one object per request, and leaves the clock of
+all requests to one timer (decision 10 has what it costs). An error answer is held back until the application has returned
+or raised: frameworks answer an exception with their own 500 first and raise it afterwards, and the exception knows more.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from opentelemetry.trace import Span, SpanKind, StatusCode
+from opentelemetry.trace import SpanKind, StatusCode
 
 from freehold import telemetry
 from freehold.http import cursor
@@ -25,12 +25,14 @@ from freehold.service import Application
 # Called once a request: method, route ("" if the application did not say), status, seconds.
 Observe = Callable[[str, str, int, float], None]
 
+# A request's limit is looked at this many times while it lasts: one that is over is ended a tenth of it late at most.
+_LOOKS = 10
 _logger = logging.getLogger("freehold.http")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Limits:
-    """Bounds of one request: bytes of its body, seconds until its answer began and ended; None lifts the latter."""
+    """Bounds of one request: bytes of its body, and seconds until its answer is sent; None lifts the latter."""
 
     body_bytes: int = 1_048_576
     answer_s: float | None = 30.0
@@ -62,6 +64,7 @@ class Edge:
         is_ready: Callable[[], bool] | None = None,
         state: Mapping[str, Any] | None = None,
     ) -> None:
+        telemetry.look_for_sdk()
         self._app = app
         self._service = service
         self._health = dict(health or {})
@@ -70,6 +73,8 @@ class Edge:
         self._cursor_key = cursor_key
         self._is_ready = is_ready
         self._state = state
+        self._watched: dict[Exchange, asyncio.Task[Any]] = {}
+        self._is_watching = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one ASGI connection."""
@@ -80,68 +85,109 @@ class Edge:
         if health is not None:
             await health(scope, receive, send)
             return
-        began = time.perf_counter()
         if self._state:
             scope["state"] = dict(self._state)
         exchange = Exchange(scope, receive, send, self._limits.body_bytes)
-        span = telemetry.start_span(scope["method"], telemetry.parse_traceparent(exchange.traceparent), SpanKind.SERVER)
-        exchange.span = span
-        token = telemetry.enter_span(span)
+        passage = telemetry.enter_trace(exchange.traceparent, exchange.method, SpanKind.SERVER)
+        exchange.passage = passage
+        if self._cursor_key is not None:
+            cursor.signing_key.set(self._cursor_key)
         try:
-            if self._cursor_key is not None:
-                cursor.signing_key.set(self._cursor_key)
-            await self._answer(exchange)
-        finally:
-            telemetry.leave_span(token)
-            self._close(exchange, span, time.perf_counter() - began)
-
-    async def _answer(self, exchange: Exchange) -> None:
-        problem = exchange.refused
-        if problem is None and self._is_ready is not None and not self._is_ready():
-            problem = Problem(503, "the service is starting", type="starting", headers={"Retry-After": "1"})
-        if problem is None:
-            problem = await self._run(exchange)
-        if problem is None and exchange.held is not None:
-            problem = exchange.held_problem(exchange.held)
-        if problem is None and not exchange.is_started:
-            _logger.error("%s %s: the application gave no answer", exchange.method, exchange.path)
-            problem = Problem(500)
-        if problem is not None:
-            await exchange.send_problem(problem)
-
-    async def _run(self, exchange: Exchange) -> Problem | None:
-        try:
-            async with asyncio.timeout(self._limits.answer_s) as limit:
-                await self._app(exchange.scope, exchange.receive, exchange.send)
-        except Exception as error:
-            if exchange.is_started:
-                # Half an answer is on its way: only closing the connection tells the client that it is not whole.
-                raise
-            if exchange.too_large is not None:
-                return exchange.too_large
-            if limit.expired():
-                return Problem(
-                    503,
-                    f"no answer within {self._limits.answer_s:g} s; whether a change was made is not known: "
-                    f"read before trying again",
-                    title="The service took too long",
-                    type="timeout",
-                    headers={"Retry-After": "1"},
-                )
-            problem = problem_of(error)
+            problem = exchange.refused or self._not_ready()
             if problem is None:
-                _logger.exception("%s %s failed", exchange.method, exchange.path)
-                exchange.span.record_exception(error)
-                return Problem(500)
-            return problem
-        return exchange.too_large
+                self._watch(exchange)
+                try:
+                    await self._app(scope, exchange.receive, exchange.send)
+                except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - each ends in an answer and a log line
+                    problem = self._problem_of(exchange, error)
+                finally:
+                    self._watched.pop(exchange, None)
+            if problem is not None or not exchange.is_started:
+                await exchange.send_problem(problem or self._problem_of_answer(exchange))
+        finally:
+            if self._observe is not None:
+                seconds = time.perf_counter() - exchange.began
+                self._observe(exchange.method, exchange.route(), exchange.status, seconds)
+            if passage.span is not None:
+                self._describe(exchange)
+            telemetry.leave_trace(passage)
 
-    def _close(self, exchange: Exchange, span: Span, seconds: float) -> None:
-        route = exchange.route()
-        if self._observe is not None:
-            self._observe(exchange.method, route, exchange.status, seconds)
-        if not span.is_recording():
+    def _not_ready(self) -> Problem | None:
+        if self._is_ready is None or self._is_ready():
+            return None
+        return Problem(503, "the service is starting", type="starting", headers={"Retry-After": "1"})
+
+    def _problem_of(self, exchange: Exchange, error: BaseException) -> Problem:
+        if isinstance(error, asyncio.CancelledError) and not exchange.is_late:
+            raise error
+        if exchange.is_late:
+            # The cancellation was ours, and it ends here.
+            task = asyncio.current_task()
+            if task is not None and isinstance(error, asyncio.CancelledError):
+                task.uncancel()
+        if exchange.is_started:
+            # Half an answer is on its way: only closing the connection tells the client that it is not whole.
+            raise error
+        if exchange.too_large is not None:
+            return exchange.too_large
+        if exchange.is_late:
+            return self._too_late()
+        problem = problem_of(error)
+        if problem is not None:
+            return problem
+        _logger.error("%s %s failed", exchange.method, exchange.path, exc_info=error)
+        if exchange.passage.span is not None:
+            exchange.passage.span.record_exception(error)
+        return Problem(500)
+
+    def _problem_of_answer(self, exchange: Exchange) -> Problem:
+        if exchange.too_large is not None:
+            return exchange.too_large
+        if exchange.is_late:
+            return self._too_late()
+        if exchange.held is not None:
+            return exchange.held_problem(exchange.held)
+        _logger.error("%s %s: the application gave no answer", exchange.method, exchange.path)
+        return Problem(500)
+
+    def _too_late(self) -> Problem:
+        return Problem(
+            503,
+            f"no answer within {self._limits.answer_s:g} s; whether a change was made is not known: "
+            f"read before trying again",
+            title="The service took too long",
+            type="timeout",
+            headers={"Retry-After": "1"},
+        )
+
+    def _watch(self, exchange: Exchange) -> None:
+        task = asyncio.current_task()
+        if self._limits.answer_s is None or task is None:
             return
+        self._watched[exchange] = task
+        if not self._is_watching:
+            self._is_watching = True
+            asyncio.get_running_loop().call_later(self._limits.answer_s / _LOOKS, self._look, self._limits.answer_s)
+
+    def _look(self, answer_s: float) -> None:
+        """End the requests that are late; look again as long as there are any."""
+        latest = time.perf_counter() - answer_s
+        for exchange, task in list(self._watched.items()):
+            # Insertion order is the order in which they began.
+            if exchange.began > latest:
+                break
+            if not exchange.is_late:
+                exchange.is_late = True
+                task.cancel()
+        self._is_watching = bool(self._watched)
+        if self._is_watching:
+            asyncio.get_running_loop().call_later(answer_s / _LOOKS, self._look, answer_s)
+
+    def _describe(self, exchange: Exchange) -> None:
+        span = exchange.passage.span
+        if span is None or not span.is_recording():
+            return
+        route = exchange.route()
         operation = f"{exchange.method} {route}" if route else exchange.method
         span.update_name(operation)
         span.set_attributes(
@@ -158,4 +204,3 @@ class Edge:
             span.set_attribute("http.route", route)
         if exchange.status >= 500:
             span.set_status(StatusCode.ERROR)
-        span.end()

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from opentelemetry.trace import Span
-
-from freehold import telemetry
 from freehold.http.problem import MEDIA_TYPE, Problem, problem_of_answer
+from freehold.telemetry import Passage
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -20,89 +19,46 @@ Send = Callable[[Message], Awaitable[None]]
 _HELD_BYTES_MAX = 65_536
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _PROBLEM = MEDIA_TYPE.encode()
+_READ = frozenset({b"traceparent", b"content-length", b"transfer-encoding", b"x-request-id"})
 
 
 class Exchange:
-    """One request and its answer, between the server and the application."""
+    """One request and its answer.
 
-    __slots__ = (
-        "_body_bytes_left",
-        "_body_bytes_max",
-        "_receive",
-        "_request_id",
-        "_send",
-        "held",
-        "held_body",
-        "is_started",
-        "method",
-        "path",
-        "receive",
-        "refused",
-        "scope",
-        "span",
-        "status",
-        "too_large",
-        "traceparent",
-    )
+    Attributes:
+        refused: The request is answered with this problem, and the application is not asked.
+        too_large: The body was found to be too large while the application read it.
+        held: The start of an error answer that is not passed on as it is.
+        is_late: The answer took longer than it may.
+    """
 
-    span: Span
+    # Kept apart from __init__: most requests touch few of them, and a class attribute costs nothing to set.
+    passage: Passage
+    traceparent: str | None = None
+    refused: Problem | None = None
+    too_large: Problem | None = None
+    held: Message | None = None
+    held_body = b""
+    status = 500
+    is_started = False
+    is_late = False
+    _request_id: bytes | None = None
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, body_bytes_max: int) -> None:
+        self.began = time.perf_counter()
         self.scope = scope
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.receive = receive
-        self._receive = receive
         self._send = send
-        self._body_bytes_max = self._body_bytes_left = body_bytes_max
-        self.status = 500
-        self.is_started = False
-        self.held: Message | None = None
-        self.held_body = b""
-        self.refused: Problem | None = None
-        self.too_large: Problem | None = None
-        self.traceparent: str | None = None
-        self._request_id: bytes | None = None
-        self._read_headers()
-
-    def _read_headers(self) -> None:
-        for name, value in self.scope["headers"]:
-            if name == b"traceparent":
-                self.traceparent = value.decode("latin-1")
-            elif name == b"content-length":
-                self._check_length(value)
-            elif name == b"transfer-encoding":
-                # A length that is told is the server's to hold; one that is not must be counted.
-                self.receive = self._receive_counted
-            elif name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
-                self._request_id = value
-        if b"%00" in self.scope.get("query_string", b"") or "\0" in self.path:
+        self._body_bytes_max = body_bytes_max
+        for name, value in scope["headers"]:
+            if name in _READ:
+                self._read_header(name, value)
+        if b"%00" in scope.get("query_string", b"") or "\0" in self.path:
             self.refused = Problem(
                 400, "the address holds the character NUL (%00), which no store takes", type="unusable-text"
             )
-
-    def _check_length(self, value: bytes) -> None:
-        if not value.isdigit():
-            self.refused = Problem(400, "Content-Length is not a number")
-        elif int(value) > self._body_bytes_max:
-            self.refused = self._too_large()
-
-    def _too_large(self) -> Problem:
-        # What was not read stays in the connection, so it cannot be used again.
-        return Problem(
-            413,
-            f"the body may have at most {self._body_bytes_max:,} bytes",
-            type="body-too-large",
-            headers={"Connection": "close"},
-        )
-
-    async def _receive_counted(self) -> Message:
-        message = await self._receive()
-        self._body_bytes_left -= len(message.get("body", b""))
-        if self._body_bytes_left < 0:
-            self.too_large = self._too_large()
-            raise self.too_large
-        return message
 
     async def send(self, message: Message) -> None:
         """Pass the answer on; hold back an error that is no problem+json."""
@@ -113,32 +69,16 @@ class Exchange:
                 return
             self.is_started = True
             await self._send({**message, "headers": [*message.get("headers", ()), *self._own_headers()]})
-        elif self.held is not None:
-            if len(self.held_body) < _HELD_BYTES_MAX:
-                self.held_body += message.get("body", b"")
-        else:
+        elif self.held is None:
             await self._send(message)
-
-    def held_problem(self, held: Message) -> Problem:
-        """Turn the error answer that was held back into a problem, with its headers that are not about its body."""
-        media_type = ""
-        headers: dict[str, str] = {}
-        for name, value in held.get("headers", ()):
-            lowered = name.lower()
-            if lowered == b"content-type":
-                media_type = value.decode("latin-1")
-            elif lowered != b"content-length":
-                headers[name.decode("latin-1")] = value.decode("latin-1")
-        problem = problem_of_answer(held["status"], media_type, self.held_body)
-        problem.headers.update(headers)
-        return problem
+        elif len(self.held_body) < _HELD_BYTES_MAX:
+            self.held_body += message.get("body", b"")
 
     async def send_problem(self, problem: Problem) -> None:
         """Answer with a problem, HEAD without a body."""
         self.status = problem.status
         self.is_started = True
-        trace_id = f"{self.span.get_span_context().trace_id:032x}"
-        body = problem.body(instance=_instance(self.scope), trace_id=trace_id)
+        body = problem.body(instance=_instance(self.scope), trace_id=self.passage.trace_id)
         headers = [
             (b"content-type", _PROBLEM),
             (b"content-length", b"%d" % len(body)),
@@ -149,20 +89,67 @@ class Exchange:
         await self._send({"type": "http.response.start", "status": problem.status, "headers": headers})
         await self._send({"type": "http.response.body", "body": b"" if self.method == "HEAD" else body})
 
+    def held_problem(self, held: Message) -> Problem:
+        """Turn the error answer that was held back into a problem, with its headers that are not about its body."""
+        media_type = ""
+        headers: dict[str, str] = {}
+        for name, value in held.get("headers", ()):
+            lowered = name.lower()
+            if lowered == b"content-type":
+                media_type = value.decode("latin-1")
+            elif lowered not in {b"content-length", b"content-encoding", b"etag", b"transfer-encoding"}:
+                headers[name.decode("latin-1")] = value.decode("latin-1")
+        problem = problem_of_answer(held["status"], media_type, self.held_body)
+        problem.headers.update(headers)
+        return problem
+
     def route(self) -> str:
-        """Give the route's template: Litestar and Freehold's gateway write it one way, Starlette and FastAPI another."""
+        """Give the route's template: Litestar and Freehold's own write it one way, Starlette and FastAPI another."""
         template = self.scope.get("path_template")
         if template is None:
             template = getattr(self.scope.get("route"), "path", "")
         return str(template)
 
-    def _own_headers(self) -> list[tuple[bytes, bytes]]:
-        context = self.span.get_span_context()
-        request_id = self._request_id or b"%032x" % context.trace_id
-        return [
-            (b"traceresponse", telemetry.format_traceparent(context).encode()),
-            (b"x-request-id", request_id),
-        ]
+    def _read_header(self, name: bytes, value: bytes) -> None:
+        if name == b"traceparent":
+            self.traceparent = value.decode("latin-1")
+        elif name == b"content-length":
+            if not value.isdigit():
+                self.refused = Problem(400, "Content-Length is not a number")
+            elif int(value) > self._body_bytes_max:
+                self.refused = self._too_large()
+        elif name == b"transfer-encoding":
+            # A length that is told is the server's to hold; one that is not must be counted.
+            self.receive = self._counted(self.receive)
+        elif _REQUEST_ID.fullmatch(value):
+            self._request_id = value
+
+    def _counted(self, receive: Receive) -> Receive:
+        left = self._body_bytes_max
+
+        async def counted() -> Message:
+            nonlocal left
+            message = await receive()
+            left -= len(message.get("body", b""))
+            if left < 0:
+                self.too_large = self._too_large()
+                raise self.too_large
+            return message
+
+        return counted
+
+    def _too_large(self) -> Problem:
+        # What was not read stays in the connection, so it cannot be used again.
+        return Problem(
+            413,
+            f"the body may have at most {self._body_bytes_max:,} bytes",
+            type="body-too-large",
+            headers={"Connection": "close"},
+        )
+
+    def _own_headers(self) -> tuple[tuple[bytes, bytes], ...]:
+        traceparent = self.passage.traceparent.encode()
+        return (b"traceresponse", traceparent), (b"x-request-id", self._request_id or traceparent[3:35])
 
 
 def _is_problem(message: Message) -> bool:

@@ -14,9 +14,9 @@ from datetime import UTC, datetime
 from typing import Any, TextIO
 
 import msgspec
-from opentelemetry import trace
 
 from freehold.runtime.settings import hide_password
+from freehold.telemetry import current_traceparent
 
 _HIDDEN = "***"
 _SECRET_NAMES = re.compile(r"pass(word|wd)?|secret|token|authorization|cookie|api_?key|credential", re.IGNORECASE)
@@ -85,10 +85,10 @@ def _hide_match(match: re.Match[str]) -> str:
 
 
 def _trace_ids() -> dict[str, str]:
-    context = trace.get_current_span().get_span_context()
-    if not context.is_valid:
+    traceparent = current_traceparent()
+    if traceparent is None:
         return {}
-    return {"trace_id": f"{context.trace_id:032x}", "span_id": f"{context.span_id:016x}"}
+    return {"trace_id": traceparent[3:35], "span_id": traceparent[36:52]}
 
 
 def _console(service: str) -> logging.Formatter:

@@ -8,11 +8,14 @@ so that a relay that nobody runs is seen by the age of the oldest row.
 from __future__ import annotations
 
 import asyncio
+import bisect
+import itertools
+import math
 from collections.abc import Iterable
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Histogram, ProcessCollector
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from freehold.errors import PeerError
@@ -21,10 +24,20 @@ from freehold.runtime.health import Health, answer
 from freehold.service import Application
 
 # OpenTelemetry's advice for http.server.request.duration, and two finer ones: a write takes a few milliseconds.
-SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 # A method is whatever a client sends: those that nobody knows count as one (OpenTelemetry, http.request.method).
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY"})
 _BACKLOG_S = 1.0
+
+
+class _Durations:
+    """How long requests of one kind took: how many fell into each bucket, and the sum."""
+
+    __slots__ = ("counts", "seconds")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(SECONDS) + 1)
+        self.seconds = 0.0
 
 
 class Metrics:
@@ -36,27 +49,18 @@ class Metrics:
         self._service = service
         self._health = health
         self._backlog: Any = None
-        self._durations = Histogram(
-            "http_server_request_duration_seconds",
-            "Duration of requests.",
-            ("http_request_method", "http_route", "http_response_status_code"),
-            buckets=SECONDS,
-            registry=self.registry,
-        )
-        self._children: dict[tuple[str, str, int], Any] = {}
+        self._durations: dict[tuple[str, str, int], _Durations] = {}
         self.registry.register(self)  # a collector is whatever has collect()
         ProcessCollector(registry=self.registry)
 
     def observe(self, method: str, route: str, status: int, seconds: float) -> None:
         """Record one request."""
-        key = (method, route, status)
-        child = self._children.get(key)
-        if child is None:
-            known = method if method in METHODS else "_OTHER"
-            child = self._durations.labels(known, route, str(status))
-            if known == method:
-                self._children[key] = child
-        child.observe(seconds)
+        durations = self._durations.get((method, route, status))
+        if durations is None:
+            method = method if method in METHODS else "_OTHER"
+            durations = self._durations.setdefault((method, route, status), _Durations())
+        durations.counts[bisect.bisect_left(SECONDS, seconds)] += 1
+        durations.seconds += seconds
 
     def routes(self) -> dict[str, Application]:
         """Give the application that answers `/metrics`."""
@@ -74,7 +78,8 @@ class Metrics:
             return
 
     def collect(self) -> Iterable[Metric]:
-        """Give what the parts count by themselves."""
+        """Give the requests' durations, and what the parts count by themselves."""
+        yield self._request_durations()
         yield GaugeMetricFamily("freehold_ready", "1 when the process is ready.", float(self._health.phase == "ready"))
         if self._backlog is not None:
             yield GaugeMetricFamily("freehold_outbox_rows", "Rows in the outbox, to 10,000.", self._backlog.rows)
@@ -87,6 +92,22 @@ class Metrics:
             yield CounterMetricFamily("freehold_store_conflicts", "Transactions run again.", counts.conflicts)
             yield CounterMetricFamily("freehold_outbox_events", "Events published.", counts.events)
 
+    def _request_durations(self) -> Metric:
+        family = HistogramMetricFamily(
+            "http_server_request_duration_seconds",
+            "Duration of requests.",
+            labels=("http_request_method", "http_route", "http_response_status_code"),
+        )
+        for (method, route, status), durations in self._durations.items():
+            cumulated = itertools.accumulate(durations.counts)
+            buckets = [(_text(bound), count) for bound, count in zip((*SECONDS, math.inf), cumulated, strict=True)]
+            family.add_metric((method, route, str(status)), buckets, durations.seconds)
+        return family
+
     async def _answer(self, scope: Scope, _receive: Receive, send: Send) -> None:
         await self.refresh()
         await answer(scope, send, 200, generate_latest(self.registry), CONTENT_TYPE_LATEST.encode())
+
+
+def _text(bound: float) -> str:
+    return "+Inf" if math.isinf(bound) else str(bound)

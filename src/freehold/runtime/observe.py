@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from freehold.errors import ConfigurationError, MissingPartError
+from freehold.telemetry import look_for_sdk
 
 # A collector that does not answer must not hold a process that was told to stop.
 FLUSH_S = 1.0
@@ -42,6 +43,7 @@ def set_up_traces(service: str, environment: Mapping[str, str] | None = None) ->
     provider = TracerProvider(resource=Resource.create(own), shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(exporter))
     trace.set_tracer_provider(provider)
+    look_for_sdk()
     return lambda: _within(FLUSH_S, provider.shutdown)
 
 

@@ -108,10 +108,12 @@ class RunningService:
         """Start relay and consumers in the background, as far as this process runs them."""
         needs_topic = bool(self.service.publishes)
         if needs_topic and self._only in {None, "relay"}:
+            self.health.relay = lambda: {"state": "starting"}
             self._tasks.append(asyncio.create_task(self._start_relay(), name="relay"))
         if self._only in {None, "consumers"}:
             for source in self.service.sources():
-                self._start_consumer(source)
+                self.health.consumers[source] = lambda: {"state": "starting"}
+                self._tasks.append(asyncio.create_task(self._start_consumer(source), name=f"consumer of {source}"))
 
     async def stop(self) -> None:
         """Stop consumers and relay, then close the store; each within its bound, and whatever fails on the way."""
@@ -127,12 +129,12 @@ class RunningService:
         await _bounded("store", self.service.store.close())
 
     async def _start_relay(self) -> None:
+        await asyncio.to_thread(_import_events)
         from freehold.outbox.relay import Relay
         from freehold.topic.writer import Writer
 
         address = self.settings.kafka()
         name = self.settings.qualified(self.service.name)
-        self.health.relay = lambda: {"state": "waiting for Kafka"}
         differences = await self._until_done("topic", lambda: self.topics.ensure(name, self.service.topic))
         for difference in differences:
             _logger.warning("%s; it is left as it is", difference)
@@ -141,7 +143,8 @@ class RunningService:
         self.relay = relay
         self.health.relay = lambda: relay.progress
 
-    def _start_consumer(self, source: str) -> None:
+    async def _start_consumer(self, source: str) -> None:
+        await asyncio.to_thread(_import_events)
         from freehold.consumer.loop import Consumer
         from freehold.topic.reader import Reader
 
@@ -173,6 +176,12 @@ class RunningService:
                 self.health.relay = lambda reason=reason: {"state": "waiting", "error": reason}
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, PAUSE_S_MAX)
+
+
+def _import_events() -> None:
+    """Import Kafka's client and what uses it, in a thread: requests are answered meanwhile."""
+    import freehold.consumer.loop
+    import freehold.outbox.relay  # noqa: F401
 
 
 async def _until_answered(do: Callable[[], Awaitable[T]]) -> T:
