@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--long", action="store_true", help=f"the long ones: {', '.join(LONG)}")
     parser.add_argument("--json", type=Path, default=Path(".freehold") / "bench.json", help="where the data goes")
     asked = parser.parse_args()
-    console = Console()
+    console = Console(width=140)
     started = time.perf_counter()
     figures: list[Figure] = []
     with Stage() as stage:
