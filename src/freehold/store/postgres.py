@@ -20,7 +20,7 @@ from freehold.event import Event
 from freehold.outbox.outgoing import Outgoing
 from freehold.store import CONFLICT_RUNS_MAX, Backlog, migrations
 from freehold.store.postgres_transaction import PostgresTransaction
-from freehold.telemetry import tracer
+from freehold.telemetry import StoreCounts, tracer
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -92,6 +92,7 @@ class Postgres:
     ) -> None:
         self.migrations = Path(migrations) if migrations is not None else None
         self.epoch = 1
+        self.counts = StoreCounts()
         self._isolation = isolation
         self._connections = connections
         self._pool: asyncpg.Pool | None = None
@@ -252,6 +253,7 @@ class Postgres:
             except CommitUnknown:
                 raise
             except _CONFLICTS as error:
+                self.counts.conflicts += 1
                 if runs >= CONFLICT_RUNS_MAX or clock() - started_at > CONFLICT_TIME_MAX_S:
                     raise ConflictError(
                         f"a transaction of {self._service} met others {runs} times and was given up: {error}"
@@ -270,13 +272,16 @@ class Postgres:
         is_open = True
         try:
             await connection.execute("BEGIN")
-            tx = PostgresTransaction(connection, Outgoing(self._service, self.epoch, self._publishes))
+            outgoing = Outgoing(self._service, self.epoch, self._publishes)
+            tx = PostgresTransaction(connection, outgoing)
             result = await call(tx)
             final_statement = await tx.finish()
             if connection.is_closed():
                 raise asyncpg.ConnectionDoesNotExistError("the connection was closed")
             await self._commit(connection, final_statement)
             is_open = False
+            self.counts.transactions += 1
+            self.counts.events += len(outgoing.rows)
             return result
         except asyncpg.UniqueViolationError as error:
             if error.schema_name != "freehold" or error.table_name != "outbox":
