@@ -86,7 +86,7 @@ class Health:
             ready,
             backlog=await self._ask_backlog(),
             relay=_plain(self.relay()) if self.relay else None,
-            consumers={source: _plain(progress()) for source, progress in self.consumers.items()},
+            consumers={source: _consumer(progress()) for source, progress in self.consumers.items()},
         )
 
     def routes(self) -> dict[str, Application]:
@@ -175,6 +175,16 @@ def _words(progress: dict[str, Any]) -> str:
 def _plain(progress: Any) -> dict[str, Any]:
     plain = msgspec.to_builtins(progress, enc_hook=str, str_keys=True)
     return plain if isinstance(plain, dict) else {"state": plain}
+
+
+def _consumer(progress: Any) -> dict[str, Any]:
+    plain = _plain(progress)
+    partitions = getattr(progress, "partitions", {})
+    for number, partition in list(partitions.items()):
+        plain["partitions"].setdefault(str(number), {})["lag"] = partition.lag
+    if partitions:
+        plain["lag"] = sum(partition.lag or 0 for partition in list(partitions.values()))
+    return plain
 
 
 def _query(query: bytes) -> tuple[bool, frozenset[str]]:

@@ -86,11 +86,53 @@ class Metrics:
             yield GaugeMetricFamily(
                 "freehold_outbox_oldest_age_seconds", "Age of the oldest row.", self._backlog.oldest_age_s
             )
+        yield from self._relay_metrics()
+        yield from self._consumer_metrics()
         counts = getattr(self.store, "counts", None)
         if counts is not None:
             yield CounterMetricFamily("freehold_store_transactions", "Transactions committed.", counts.transactions)
             yield CounterMetricFamily("freehold_store_conflicts", "Transactions run again.", counts.conflicts)
             yield CounterMetricFamily("freehold_outbox_events", "Events published.", counts.events)
+
+    def _relay_metrics(self) -> Iterable[Metric]:
+        progress = self._health.relay() if self._health.relay is not None else None
+        if not hasattr(progress, "shipped_total"):
+            return
+        yield CounterMetricFamily("freehold_relay_shipped", "Events that the topic has.", progress.shipped_total)
+        yield GaugeMetricFamily("freehold_relay_in_flight", "Events sent, not acknowledged.", progress.in_flight)
+        yield GaugeMetricFamily(
+            "freehold_relay_lag_seconds", "Age of the last event when shipped.", progress.last_lag_s
+        )
+        state = GaugeMetricFamily("freehold_relay_state", "1 for what the relay is doing.", labels=("state",))
+        state.add_metric((str(progress.state),), 1)
+        yield state
+
+    def _consumer_metrics(self) -> Iterable[Metric]:
+        applied = CounterMetricFamily("freehold_consumer_applied", "Events that took effect.", labels=("source",))
+        lag_s = GaugeMetricFamily(
+            "freehold_consumer_lag_seconds", "Age of the last event when applied.", labels=("source",)
+        )
+        state = GaugeMetricFamily(
+            "freehold_consumer_state", "1 for what the consumer is doing.", labels=("source", "state")
+        )
+        behind = GaugeMetricFamily(
+            "freehold_consumer_lag", "Records of the partition still to apply.", labels=("source", "partition")
+        )
+        stopped = GaugeMetricFamily(
+            "freehold_consumer_stopped", "1 when the partition stands still.", labels=("source", "partition")
+        )
+        for source, ask in self._health.consumers.items():
+            progress = ask()
+            if not hasattr(progress, "applied_total"):
+                continue
+            applied.add_metric((source,), progress.applied_total)
+            lag_s.add_metric((source,), progress.last_lag_s)
+            state.add_metric((source, str(progress.state)), 1)
+            for number, partition in list(progress.partitions.items()):
+                if partition.lag is not None:
+                    behind.add_metric((source, str(number)), partition.lag)
+                stopped.add_metric((source, str(number)), float(partition.state == "stopped"))
+        yield from (applied, lag_s, state, behind, stopped)
 
     def _request_durations(self) -> Metric:
         family = HistogramMetricFamily(
