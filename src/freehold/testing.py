@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from freehold.errors import StartError
+from freehold.errors import StartError, TopicUnavailable
 from freehold.service import Service
 
 if TYPE_CHECKING:
@@ -267,7 +267,11 @@ async def _unshipped(tested: TestedService) -> list[str]:
 
 async def _unapplied(tested: TestedService, source: str) -> list[str]:
     consumer = tested.running.consumers.get(source)
-    positions, ends = await asyncio.gather(_positions(tested, source), asyncio.to_thread(_ends, tested, source))
+    try:
+        positions, ends = await asyncio.gather(_positions(tested, source), asyncio.to_thread(_ends, tested, source))
+    except TopicUnavailable as error:
+        # Its owner makes it in the background, and a broker tells of a new topic in its own time.
+        return [f"{tested.service.name} cannot read {source}: {error}"]
     behind = {
         partition: f"{positions.get(partition, 0)} of {end}"
         for partition, end in ends.items()
