@@ -78,7 +78,7 @@ def _find_log(name: str) -> Path:
 
 
 def _row(process: ProcessState, progress: dict[str, Any] | None) -> tuple[str, ...]:
-    words = process.detail if process.state in {"failed", "restarting", "waiting"} else ""
+    words = process.detail.partition("\n")[0] if process.state in {"failed", "restarting", "waiting"} else ""
     state = f"{process.state}: {words}" if words else process.state
     number = str(process.pid) if process.pid else ""
     return process.name, process.role, state, process.url or "", number, _lag(progress), process.log or ""

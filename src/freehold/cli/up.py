@@ -96,8 +96,15 @@ def announce(state: SystemState, *, json: bool) -> None:
     if state.reason:
         say(f"freehold: {state.reason}")
     for line in state.curl:
-        out.print(f"  {line}", soft_wrap=True, markup=False)
+        typer.echo(f"  {_with_urls(line, state)}")
     sys.stdout.flush()
+
+
+def _with_urls(line: str, state: SystemState) -> str:
+    """Put the address of each process where the line has its name in braces; JSON's braces hold no such name."""
+    for process in state.processes:
+        line = line.replace(f"{{{process.name}}}", process.url or "")
+    return line
 
 
 def display() -> LiveDisplay | LineDisplay:

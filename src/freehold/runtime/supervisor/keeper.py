@@ -25,7 +25,7 @@ class Keeper:
         self.step = step
         self._runner = runner
         self._board = board
-        self._is_released = False
+        self._released = threading.Event()
         self._thread = threading.Thread(target=self._keep, name=f"keep {step.name}", daemon=True)
 
     def start(self) -> None:
@@ -34,7 +34,7 @@ class Keeper:
 
     def release(self) -> None:
         """Start nothing any more; returns at once."""
-        self._is_released = True
+        self._released.set()
 
     def is_alive(self) -> bool:
         """Tell whether it may still be in the midst of starting something."""
@@ -50,22 +50,22 @@ class Keeper:
 
     def _keep(self) -> None:
         failures = 0
-        while not self._is_released:
+        while not self._released.is_set():
             begun_at = time.monotonic()
             try:
                 self._bring_up(is_first=failures == 0)
-                if self._is_released:
+                if self._released.is_set():
                     self._runner.stop(LATE_STOP_S)  # it has come up while everything else was being stopped
-                if self._is_released or self.step.role == "demo":
+                if self._released.is_set() or self.step.role == "demo":
                     return
                 while self._runner.is_running():
-                    if self._is_released:
+                    if self._released.is_set():
                         return
                     time.sleep(WATCH_S)
                 reason = "it ended by itself"
             except (FreeholdError, OSError) as error:
                 reason = str(error)
-                if not self._is_released and (self._board.state == "starting" or self.step.role == "demo"):
+                if not self._released.is_set() and (self._board.state == "starting" or self.step.role == "demo"):
                     self._runner.stop(LATE_STOP_S)
                     self._tell(state="failed", detail=reason, pid=None)
                     return
@@ -76,12 +76,12 @@ class Keeper:
         if is_first:
             for name in self.step.waits_for:
                 self._wait_for(name)
-                if self._is_released:
+                if self._released.is_set():
                     return
                 self._runner.met(name, self._tell)
         self._tell(state="starting" if is_first else "restarting", detail="")
-        self._runner.start(self._tell, lambda: not self._is_released)
-        if self._is_released:
+        self._runner.start(self._tell, lambda: not self._released.is_set())
+        if self._released.is_set():
             return
         if self.step.role == "demo":
             self._tell(state="done", detail="", pid=None)
@@ -90,7 +90,7 @@ class Keeper:
             self._tell(state="ready", detail="", started_ticks=started_ticks(pid) if pid else None)
 
     def _wait_for(self, name: str) -> None:
-        while not self._is_released:
+        while not self._released.is_set():
             missing = unmet(self.step, self._board.names("ready"))
             if name not in missing:
                 return
@@ -99,15 +99,13 @@ class Keeper:
             self._board.wait(WATCH_S)
 
     def _pause(self, failures: int, reason: str) -> None:
-        if self._is_released:
+        if self._released.is_set():
             return
         delay_s = restart_delay_s(failures)
         count = self._board.find(self.step.name).restart_count + 1
         detail = f"{reason}; is started again in {delay_s:g} s"
         self._tell(state="restarting", detail=detail, pid=None, restart_count=count)
-        resume_at = time.monotonic() + delay_s
-        while time.monotonic() < resume_at and not self._is_released:
-            time.sleep(WATCH_S)
+        self._released.wait(delay_s)
 
     def _tell(self, **changes: object) -> None:
         self._board.update(self.step.name, **changes)
