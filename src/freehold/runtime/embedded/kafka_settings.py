@@ -47,6 +47,10 @@ share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 share.coordinator.state.topic.num.partitions=1
 
+# After a kill the controller refuses the new broker for as long as the killed one's session could last: by default 9 s.
+broker.session.timeout.ms=1500
+broker.heartbeat.interval.ms=250
+
 # A member that was killed frees its partitions within seconds, and the first ones need not wait for company.
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=2000
