@@ -95,8 +95,8 @@ class Metrics:
             yield CounterMetricFamily("freehold_outbox_events", "Events published.", counts.events)
 
     def _relay_metrics(self) -> Iterable[Metric]:
-        progress = self._health.relay() if self._health.relay is not None else None
-        if not hasattr(progress, "shipped_total"):
+        progress: Any = self._health.relay() if self._health.relay is not None else None
+        if progress is None or not hasattr(progress, "shipped_total"):
             return
         yield CounterMetricFamily("freehold_relay_shipped", "Events that the topic has.", progress.shipped_total)
         yield GaugeMetricFamily("freehold_relay_in_flight", "Events sent, not acknowledged.", progress.in_flight)
