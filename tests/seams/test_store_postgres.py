@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.seams.conftest import Database
 from tests.seams.on_postgres import OnPostgres
 from tests.seams.store_suite import StoreSuite
 
@@ -12,5 +13,9 @@ class TestPostgres(StoreSuite):
     product = OnPostgres()
 
     @pytest.fixture
-    def url(self, postgres_url: str) -> str:
-        return postgres_url
+    def url(self, empty_postgres: Database) -> str:
+        return empty_postgres.url
+
+    @pytest.fixture
+    def service(self, empty_postgres: Database) -> str:
+        return empty_postgres.service
