@@ -89,7 +89,7 @@ class PostgresOutbox:
         self._position: int | None = None
         self._is_skipping = False
         self._in_flight = 0
-        self._unseen: deque[tuple[float, list[OutboxRow]]] = deque(maxlen=UNSEEN_BATCHES_MAX)
+        self._unseen: deque[tuple[float, int, list[OutboxRow]]] = deque(maxlen=UNSEEN_BATCHES_MAX)
 
     def open(self) -> bool:
         """Take the lease, make sure of the slot, and fix the sweep's snapshot; see `OutboxSource.open`."""
@@ -154,8 +154,9 @@ class PostgresOutbox:
         try:
             lease.renew()
             self._delete_unseen()
-            if self._delete(rows) < len(rows):
-                self._unseen.append((time.monotonic() + UNSEEN_FOR_S, rows))
+            missing = len(rows) - self._delete(rows)
+            if missing:
+                self._unseen.append((time.monotonic() + UNSEEN_FOR_S, missing, rows))
         except psycopg.Error as error:
             raise StoreUnavailable(f"sent rows of {self._service} could not be deleted: {error}") from error
         self._in_flight -= len(rows)
@@ -224,11 +225,12 @@ class PostgresOutbox:
         return self._control.execute(_DELETE, parameters, binary=True).rowcount
 
     def _delete_unseen(self) -> None:
-        """Try again what a deletion did not find, until it is sure to have been deleted."""
+        """Try again what a deletion did not find, until it is sure to have been deleted: rows appear one by one."""
         for _ in range(len(self._unseen)):
-            give_up_at, rows = self._unseen.popleft()
-            if self._delete(rows) == 0 and time.monotonic() < give_up_at:
-                self._unseen.append((give_up_at, rows))
+            give_up_at, missing, rows = self._unseen.popleft()
+            missing -= self._delete(rows)
+            if missing and time.monotonic() < give_up_at:
+                self._unseen.append((give_up_at, missing, rows))
 
     def _connect(self, application: str) -> psycopg.Connection:
         return psycopg.connect(
