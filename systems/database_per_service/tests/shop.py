@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from typing import Any
 
 from freehold.testing import TestedService
 
 LINE = {"sku": "mug-s", "quantity": 2, "unit_price_cents": 1250}
+
+
+_numbers = itertools.count(1)
+
+
+def new_email() -> str:
+    """Give an address that no test has used."""
+    return f"ada.{next(_numbers)}@example.org"
 
 
 @dataclasses.dataclass
@@ -17,12 +26,12 @@ class Shop:
     users: TestedService
     orders: TestedService
 
-    async def make_user(self, name: str = "Ada Lovelace", email: str = "ada@example.org") -> dict[str, Any]:
-        answer = await self.users.client.post("/users", json={"name": name, "email": email})
+    async def make_user(self, name: str = "Ada Lovelace", email: str | None = None) -> dict[str, Any]:
+        answer = await self.users.client.post("/users", json={"name": name, "email": email or new_email()})
         assert answer.status_code == 201, answer.text
         return dict(answer.json())
 
-    async def make_customer(self, name: str = "Ada Lovelace", email: str = "ada@example.org") -> dict[str, Any]:
+    async def make_customer(self, name: str = "Ada Lovelace", email: str | None = None) -> dict[str, Any]:
         """Make a user and wait until orders has heard of them."""
         user = await self.make_user(name, email)
         await self.settled()
