@@ -175,6 +175,7 @@ def _texts(value: Any, pointer: str) -> Iterator[tuple[str, str]]:
         yield pointer, value
     elif isinstance(value, dict):
         for name, item in value.items():
+            yield pointer, str(name)
             yield from _texts(item, f"{pointer}/{_escape(str(name))}")
     elif isinstance(value, list):
         for index, item in enumerate(value):
