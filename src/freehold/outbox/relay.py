@@ -102,6 +102,7 @@ class Relay:
         self._flights: collections.deque[_Flight] = collections.deque()
         self._stopping = threading.Event()
         self._stop_by = float("inf")
+        self._lease_kept_at = 0.0
         self._thread = threading.Thread(target=self._run, name="freehold-relay", daemon=True)
 
     def start(self) -> None:
@@ -183,10 +184,16 @@ class Relay:
         self._writer.poll(SETTLE_WAIT_S)
         self._settle()
         if self._is_topic_silent():
-            # The lease is not renewed here: whoever takes it over meets the same topic, and can only repeat.
             self._enter(RelayState.WAITING_FOR_TOPIC)
+            self._keep_lease()
         if time.monotonic() > self._stop_by:
             raise _Stopped(f"stopped with {self.progress.in_flight} rows in flight; they are sent again")
+
+    def _keep_lease(self) -> None:
+        """Let the store know now and then that we are there, or find out that we were replaced."""
+        if time.monotonic() > self._lease_kept_at + LEASE_WAIT_S:
+            self._lease_kept_at = time.monotonic()
+            self._source.acknowledge([], None)
 
     def _settle(self) -> None:
         """Acknowledge, in order, what the topic has; raise what it refused."""

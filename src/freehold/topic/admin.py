@@ -11,22 +11,26 @@ from typing import Any
 from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec
 
-from freehold.errors import ConfigurationError
+from freehold.errors import ConfigurationError, FreeholdError, TopicUnavailable
 from freehold.service import Topic
 from freehold.topic import TopicIdentity
 from freehold.topic.address import KafkaAddress
-from freehold.topic.failure import LOG_LEVEL, explained, failed, log
+from freehold.topic.failure import LOG_LEVEL, explained, log
 
 REQUEST_TIMEOUT_S = 5.0
 # The client waits for its own time-out and then answers; only a bug of its would make us wait for ours.
 FUTURE_TIMEOUT_S = REQUEST_TIMEOUT_S + 2.0
+
+_SETTINGS_REFUSED = {KafkaError.INVALID_CONFIG, KafkaError.INVALID_REPLICATION_FACTOR, KafkaError.INVALID_PARTITIONS}
 
 
 class Topics:
     """The topics of a cluster, as one service may see them. Safe to use from several threads at once."""
 
     def __init__(self, address: KafkaAddress) -> None:
-        self._admin = AdminClient({**address.client_config(), "log_level": LOG_LEVEL}, logger=log)
+        self._last_error: KafkaError | None = None
+        settings: dict[str, Any] = {**address.client_config(), "log_level": LOG_LEVEL, "error_cb": self._note_error}
+        self._admin = AdminClient(settings, logger=log)
 
     def ensure(self, name: str, wanted: Topic) -> list[str]:
         """Create the topic as its owner wants it; what is there already is compared, and never changed.
@@ -39,7 +43,7 @@ class Topics:
             ConfigurationError: Kafka refuses the credentials or the settings.
         """
         new = NewTopic(name, wanted.partitions, wanted.replication_factor, config=wanted.settings())
-        with _doing(f"create topic {name}"):
+        with self._doing(f"create topic {name}"):
             created = self._admin.create_topics([new], request_timeout=REQUEST_TIMEOUT_S)[name]
             try:
                 created.result(FUTURE_TIMEOUT_S)
@@ -56,12 +60,22 @@ class Topics:
         Raises:
             TopicUnavailable: Kafka does not answer, or there is no such topic.
         """
-        with _doing(f"describe topic {name}"):
+        with self._doing(f"describe topic {name}"):
             asked = self._admin.describe_topics(TopicCollection([name]), request_timeout=REQUEST_TIMEOUT_S)
             found = asked[name].result(FUTURE_TIMEOUT_S)
         if found.topic_id is None:
             raise ConfigurationError(f"this Kafka gives topic {name} no id; Freehold needs Apache Kafka 3 or later")
         return TopicIdentity(name, str(found.topic_id), len(found.partitions))
+
+    def identify_or_none(self, name: str) -> TopicIdentity | None:
+        """Tell which topic has this name now; None when none has."""
+        try:
+            return self.identify(name)
+        except TopicUnavailable as error:
+            cause = error.__cause__
+            if isinstance(cause, KafkaException) and cause.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                return None
+            raise
 
     def extents(self, name: str, partitions: Iterable[int]) -> dict[int, tuple[int, int]]:
         """Give the first offset that each partition still has, and the offset after its last readable one.
@@ -75,7 +89,7 @@ class Topics:
         return {place.partition: (starts[place.partition], ends[place.partition]) for place in places}
 
     def _offsets(self, name: str, places: list[TopicPartition], spec: Any) -> dict[int, int]:
-        with _doing(f"list offsets of topic {name}"):
+        with self._doing(f"list offsets of topic {name}"):
             asked = self._admin.list_offsets(
                 dict.fromkeys(places, spec),
                 isolation_level=IsolationLevel.READ_COMMITTED,
@@ -89,7 +103,7 @@ class Topics:
         if found.partition_count != wanted.partitions:
             differences.append(f"topic {name} has {found.partition_count} partitions, declared are {wanted.partitions}")
         resource = ConfigResource(ConfigResource.Type.TOPIC, name)
-        with _doing(f"describe the settings of topic {name}"):
+        with self._doing(f"describe the settings of topic {name}"):
             asked: dict[Any, Future[Any]] = self._admin.describe_configs([resource], request_timeout=REQUEST_TIMEOUT_S)
             settings = asked[resource].result(FUTURE_TIMEOUT_S)
         for setting, value in wanted.settings().items():
@@ -98,15 +112,25 @@ class Topics:
                 differences.append(f"topic {name} has {setting}={kept}, declared is {value}")
         return differences
 
+    @contextmanager
+    def _doing(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except KafkaException as error:
+            raise self._explain(what, error.args[0]) from error
+        except FutureTimeoutError:
+            raise self._explain(what, KafkaError(KafkaError._TIMED_OUT)) from None
 
-@contextmanager
-def _doing(what: str) -> Iterator[None]:
-    try:
-        yield
-    except KafkaException as error:
-        refused = error.args[0].code() in {KafkaError.INVALID_CONFIG, KafkaError.INVALID_REPLICATION_FACTOR}
-        if refused:
-            raise ConfigurationError(f"{what}: {error.args[0].str()}") from error
-        raise failed(what, error) from error
-    except FutureTimeoutError:
-        raise explained(what, KafkaError(KafkaError._TIMED_OUT)) from None
+    def _explain(self, what: str, error: KafkaError) -> FreeholdError:
+        if error.code() in _SETTINGS_REFUSED:
+            return ConfigurationError(f"{what}: {error.str()}")
+        self._admin.poll(0)  # hands over what `_note_error` is to note
+        if error.code() == KafkaError._TIMED_OUT and self._last_error is not None:
+            # The client says why only beside the answer, which is that none came.
+            return explained(what, self._last_error)
+        self._last_error = None
+        return explained(what, error)
+
+    def _note_error(self, error: KafkaError) -> None:
+        if error.code() != KafkaError._ALL_BROKERS_DOWN or self._last_error is None:
+            self._last_error = error

@@ -14,7 +14,7 @@ log = logging.getLogger("freehold.topic")
 # 3 is syslog's "error". Its warnings repeat what the errors and our own states say, and warn of settings chosen on purpose.
 LOG_LEVEL = 3
 
-_REFUSED = {
+REFUSED = {
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
     KafkaError.GROUP_AUTHORIZATION_FAILED,
     KafkaError.CLUSTER_AUTHORIZATION_FAILED,
@@ -34,6 +34,6 @@ def failed(doing: str, error: KafkaException) -> FreeholdError:
 def explained(doing: str, error: KafkaError) -> FreeholdError:
     """Give the error to raise for an error that Kafka's client handed over while `doing`."""
     text = f"{doing}: {error.str()}"
-    if error.code() in _REFUSED:
+    if error.code() in REFUSED:
         return ConfigurationError(f"{text}; check the Kafka URL and the rights of its user")
     return TopicUnavailable(text)

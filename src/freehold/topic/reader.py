@@ -10,7 +10,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from freehold.errors import FencedError, FreeholdError, IdentityError, TopicUnavailable
 from freehold.topic import Record
 from freehold.topic.address import KafkaAddress
-from freehold.topic.failure import LOG_LEVEL, explained, failed, log
+from freehold.topic.failure import LOG_LEVEL, REFUSED, explained, failed, log
 
 # A killed member's partitions wait this long for another member, unless its successor has the same instance name.
 SESSION_TIMEOUT_MS = 6_000
@@ -164,7 +164,7 @@ class Reader:
         return explained(doing, error)
 
     def _note_error(self, error: KafkaError) -> None:
-        if error.fatal():
+        if error.fatal() or error.code() in REFUSED:
             self._failure = self._explain(error)
 
     @staticmethod
