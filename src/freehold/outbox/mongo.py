@@ -146,6 +146,7 @@ class MongoOutbox:
         # Not by majority: nobody waits for a delete, and one that an election undoes only repeats what is on the topic.
         outbox = self._database[OUTBOX].with_options(write_concern=WriteConcern(w=1))
         with self._translating("acknowledge"):
+            self._renew()
             for first in range(0, len(rows), DELETE_ROWS_MAX):
                 ids = [outbox_id(row) for row in rows[first : first + DELETE_ROWS_MAX]]
                 outbox.delete_many({"_id": {"$in": ids}})
