@@ -75,7 +75,7 @@ class PostgresServer:
         self.port = port or USUAL_PORT
         self._port_is_fixed = port is not None
         self._password = secrets.get("postgres/admin")
-        self._process = ServerProcess(self.name, self.directory)
+        self._process = ServerProcess(self.directory.name, self.directory)
 
     @property
     def pid(self) -> int | None:

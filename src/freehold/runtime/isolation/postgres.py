@@ -43,7 +43,7 @@ def postgres_attempts(identities: Sequence[Identity]) -> list[Attempt]:
     for service in owners:
         others = [each for each in owners if each is not service]
         attempts += _on_others(service, others)
-        attempts += _on_server(service, others)
+        attempts += _on_server(service, is_alone=not any(_host(each) == _host(service) for each in others))
     for owner in owners[:1]:
         for stranger in (each for each in identities if each.kind != "postgres"):
             attempts += _as_stranger(stranger, owner)
@@ -62,7 +62,7 @@ def _on_others(service: Identity, others: Sequence[Identity]) -> Iterator[Attemp
         yield _attempt(service.name, f"connect to {words} and list its tables", _connecting(url))
         yield _attempt(service.name, f"follow the log of {words}", _connecting(url, replication="database"))
     for other in others:
-        if urlsplit(other.store_url).netloc.rpartition("@")[2] != urlsplit(service.store_url).netloc.rpartition("@")[2]:
+        if _host(other) != _host(service):
             continue  # another server: our role does not exist there, and its slots are not ours to see
         yield _attempt(service.name, f"become {other.name}'s role", _running(service, f'SET ROLE "{other.name}"'))
         yield _attempt(
@@ -80,12 +80,11 @@ def _on_others(service: Identity, others: Sequence[Identity]) -> Iterator[Attemp
         )
 
 
-def _on_server(service: Identity, others: Sequence[Identity]) -> Iterator[Attempt]:
+def _on_server(service: Identity, *, is_alone: bool) -> Iterator[Attempt]:
     for words, statement in SUPERUSER_STATEMENTS.items():
         yield _attempt(service.name, words, _running(service, statement))
     yield _attempt(service.name, "take a base backup", lambda: _base_backup(service, "true"))
-    alone = not others
-    expected: Expected = "survivable" if alone else "refused"
+    expected: Expected = "survivable" if is_alone else "refused"
     why = (
         "PostgreSQL lets every role with REPLICATION copy its whole server over its own connection; "
         "no other service has data on this one"
@@ -96,7 +95,7 @@ def _on_server(service: Identity, others: Sequence[Identity]) -> Iterator[Attemp
         "take a base backup over its own log connection",
         lambda: _base_backup(service, "database"),
         expected,
-        why if alone else "",
+        why if is_alone else "",
     )
 
 
@@ -217,6 +216,10 @@ def _judged(words: str, state: str | None) -> Exception:
     if "no password supplied" in words:
         return Refused("the server asks for a password")
     return NoAnswer(words)
+
+
+def _host(service: Identity) -> str:
+    return urlsplit(service.store_url).netloc.rpartition("@")[2]
 
 
 def _user(service: Identity) -> str:

@@ -79,7 +79,7 @@ def _end_all(processes: list[ProcessState], timeout_s: float, report: Callable[[
     enders = []
     for process in processes:
         report(f"{process.name}: ending process {process.pid}, which an earlier run left behind")
-        number = STOP_SIGNALS.get(process.name, signal.SIGTERM)
+        number = STOP_SIGNALS.get(process.name.partition("-")[0], signal.SIGTERM)
         ender = threading.Thread(
             target=end_process, args=(process.pid, process.started_ticks, number, timeout_s), daemon=True
         )

@@ -11,6 +11,8 @@ from freehold.service import System
 Role = Literal["server", "service", "gateway", "demo"]
 
 KAFKA = "kafka"
+# A role that may follow its database's log may copy the whole PostgreSQL server: nobody else's data may be on it.
+ALONE = "postgres"
 USUAL_PORTS = {"postgres": 5432, "mongo": 27017, KAFKA: 9092}
 GATEWAY_PORT = 4000
 SERVICE_PORT_FIRST = 4001
@@ -27,32 +29,56 @@ class Step:
 
     name: str
     role: Role
+    kind: str = ""
     port: int = 0
     waits_for: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
-def plan(system: System, *, seeds: Collection[str]) -> list[Step]:
+def plan(system: System, *, servers: Mapping[str, str], seeds: Collection[str]) -> list[Step]:
     """List the processes that make up the system, each after those that it waits for.
 
     Args:
         system: What is to run.
+        servers: By service, the server that its store is on (`assign_servers`).
         seeds: The services whose demo data is still to be written, each by a short-lived process.
     """
-    kinds = sorted({service.store.kind for service in system.services})
-    servers = [*kinds, KAFKA] if system.services else []
-    steps = [Step(name, "server", USUAL_PORTS.get(name, 0)) for name in servers]
+    kinds = {servers[service.name]: service.store.kind for service in system.services}
+    if system.services:
+        kinds[KAFKA] = KAFKA
+    steps = [Step(name, "server", kind, USUAL_PORTS.get(kind, 0)) for name, kind in kinds.items()]
     for port, service in enumerate(system.services, start=SERVICE_PORT_FIRST):
-        reasons = {service.store.kind: "its database", KAFKA: "its topic and credentials"}
-        steps.append(Step(service.name, "service", port, reasons))
+        reasons = {servers[service.name]: "its database", KAFKA: "its topic and credentials"}
+        steps.append(Step(service.name, "service", service.store.kind, port, reasons))
     if system.gateway is not None:
         # It waits for nobody: a service that is not there yet is an answer that it knows how to give.
-        steps.append(Step(system.gateway.name, "gateway", GATEWAY_PORT))
+        steps.append(Step(system.gateway.name, "gateway", "", GATEWAY_PORT))
     steps.extend(
-        Step(demo_name(service.name), "demo", 0, _demo_needs(service.name, service.sources()))
+        Step(demo_name(service.name), "demo", "", 0, _demo_needs(service.name, service.sources()))
         for service in system.services
         if service.name in seeds and service.demo is not None
     )
     return steps
+
+
+def assign_servers(system: System, known: Mapping[str, str], external: Collection[str]) -> dict[str, str]:
+    """Say which server each service's store is on: MongoDB's share one, PostgreSQL's have one each (decision 11).
+
+    Args:
+        system: What is to run.
+        known: What was assigned before; it stays, for there is the data.
+        external: The kinds of servers that the user has; there is one of each.
+    """
+    assigned: dict[str, str] = {}
+    for service in system.services:
+        kind, name = service.store.kind, service.name
+        if kind != ALONE or kind in external:
+            assigned[name] = kind
+        elif name in known:
+            assigned[name] = known[name]
+        else:
+            taken = {*known.values(), *assigned.values()}
+            assigned[name] = kind if kind not in taken else f"{kind}-{name}"
+    return assigned
 
 
 def demo_name(service: str) -> str:

@@ -65,21 +65,21 @@ class Server(Protocol):
         """Stop the server in order; kill it if it takes longer."""
 
 
-def embedded_server(name: str, directory: Path, port: int | None, secrets: Secrets) -> Server:
-    """Make the server of this name; its driver is only imported for it."""
-    if name == "postgres":
+def embedded_server(kind: str, directory: Path, port: int | None, secrets: Secrets) -> Server:
+    """Make a server of this kind; its driver is only imported for it."""
+    if kind == "postgres":
         from freehold.runtime.embedded.postgres import PostgresServer
 
         return PostgresServer(directory, port=port, secrets=secrets)
-    if name == "mongo":
+    if kind == "mongo":
         from freehold.runtime.embedded.mongo import MongoServer
 
         return MongoServer(directory, port=port, secrets=secrets)
-    if name == KAFKA:
+    if kind == KAFKA:
         from freehold.runtime.embedded.kafka import KafkaServer
 
         return KafkaServer(directory, port=port, secrets=secrets)
-    raise StartError(f"there is no embedded {name}; name a server that you have, in FREEHOLD_{name.upper()}_URL")
+    raise StartError(f"there is no embedded {kind}; name a server that you have, in FREEHOLD_{kind.upper()}_URL")
 
 
 @dataclass
@@ -87,6 +87,7 @@ class EmbeddedRunner:
     """A server of our own, with its data under the current directory."""
 
     name: str
+    kind: str
     place: Place
     port: int | None
     server: Server | None = None
@@ -97,7 +98,7 @@ class EmbeddedRunner:
     def start(self, tell: Tell, is_wanted: IsWanted) -> None:
         """Start the server, and say where it answers."""
         if self.server is None:
-            self.server = embedded_server(self.name, self.place.directory / self.name, self.port, self.place.secrets)
+            self.server = embedded_server(self.kind, self.place.directory / self.name, self.port, self.place.secrets)
         server = self.server
 
         def report(text: str) -> None:
@@ -106,7 +107,7 @@ class EmbeddedRunner:
             tell(detail=text, done_count=done, total_count=total, pid=server.pid, log=str(server.log))
 
         server.start(report)
-        url = f"{SCHEMES[self.name]}://{LOOPBACK}:{server.port}"
+        url = f"{SCHEMES[self.kind]}://{LOOPBACK}:{server.port}"
         tell(pid=server.pid, port=server.port, url=url, log=str(server.log), done_count=0, total_count=0)
 
     def is_running(self) -> bool:
@@ -130,7 +131,7 @@ class EmbeddedRunner:
 class ExternalRunner:
     """A server that the user has; we only say where it is."""
 
-    name: str
+    kind: str
     admin_url: str = field(repr=False)
 
     def met(self, name: str, tell: Tell) -> None:
@@ -139,7 +140,7 @@ class ExternalRunner:
     def start(self, tell: Tell, is_wanted: IsWanted) -> None:
         """Say where it is; that it answers is found out by who needs it."""
         hosts = urlsplit(self.admin_url).netloc.rpartition("@")[2]
-        tell(url=f"{SCHEMES[self.name]}://{hosts}", detail="a server of your own")
+        tell(url=f"{SCHEMES[self.kind]}://{hosts}", detail="a server of your own")
 
     def is_running(self) -> bool:
         """Leave it alone: it is not ours to restart."""
@@ -163,15 +164,15 @@ class ServiceRunner:
 
     def met(self, name: str, tell: Tell) -> None:
         """Make its database, user and rights on the server that is ready now."""
-        admin_url, service = self.servers[name].admin_url, self.service.name
-        password = self.place.secrets.get(f"{name}/{service}")
+        server, service = self.servers[name], self.service.name
+        admin_url, password = server.admin_url, self.place.secrets.get(f"{server.kind}/{service}")
         tell(state="starting", detail=f"making its user and rights in {name}")
-        if name == KAFKA:
+        if server.kind == KAFKA:
             from freehold.runtime.provision.kafka import provision_kafka
 
             url = provision_kafka(admin_url, service, password, reads=self.service.sources())
             self.environment["FREEHOLD_KAFKA_URL"] = url
-        elif name == "postgres":
+        elif server.kind == "postgres":
             from freehold.runtime.provision.postgres import provision_postgres
 
             self.environment["FREEHOLD_STORE_URL"] = provision_postgres(admin_url, service, password)

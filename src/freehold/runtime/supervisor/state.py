@@ -130,6 +130,17 @@ class Place:
         """Keep what a service is started with; only its owner can read the file."""
         write_private(self.directory / "environment" / f"{service}.json", msgspec.json.encode(environment).decode())
 
+    def read_servers(self) -> dict[str, str]:
+        """Read which server each service's data is on."""
+        try:
+            return msgspec.json.decode((self.directory / "servers.json").read_bytes(), type=dict[str, str])
+        except FileNotFoundError:
+            return {}
+
+    def write_servers(self, servers: dict[str, str]) -> None:
+        """Keep which server each service's data is on."""
+        write_private(self.directory / "servers.json", msgspec.json.encode(servers).decode())
+
     def is_seeded(self, service: str) -> bool:
         """Tell whether the service's demo data has been written."""
         return (self.directory / "seeded" / service).exists()

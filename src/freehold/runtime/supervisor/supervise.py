@@ -19,7 +19,7 @@ from freehold.errors import StartError
 from freehold.runtime.embedded.ports import LOOPBACK, reserve_port
 from freehold.runtime.supervisor.keeper import WATCH_S, Keeper
 from freehold.runtime.supervisor.leftovers import kill_children
-from freehold.runtime.supervisor.plan import demo_name, plan, stop_order
+from freehold.runtime.supervisor.plan import assign_servers, demo_name, plan, stop_order
 from freehold.runtime.supervisor.runner import (
     DemoRunner,
     EmbeddedRunner,
@@ -45,7 +45,7 @@ class Launch:
         target: How a child finds the same declaration: an absolute path, or `module:name`.
         place: Where data, logs and state are kept.
         ports: By process name, a port that it must have.
-        external: By server, the administrator's URL of one that the user has.
+        external: By kind of server, the administrator's URL of one that the user has.
         seeds: Whether demo data is written if it has not been yet.
     """
 
@@ -71,7 +71,10 @@ class Supervisor:
 
     def __init__(self, launch: Launch, show: Callable[[SystemState], None]) -> None:
         self._launch = launch
-        self._steps = plan(launch.system, seeds=launch.unseeded())
+        servers = assign_servers(launch.system, launch.place.read_servers(), launch.external)
+        self._steps = plan(launch.system, servers=servers, seeds=launch.unseeded())
+        kinds = {service.name: service.store.kind for service in launch.system.services}
+        self._embedded = {name: server for name, server in servers.items() if kinds[name] not in launch.external}
         self._state = SystemState(
             system=launch.system.name,
             target=launch.target,
@@ -97,6 +100,7 @@ class Supervisor:
         with self._signals(), contextlib.ExitStack() as stack:
             self._board.conclude("starting")
             try:
+                self._launch.place.write_servers(self._launch.place.read_servers() | self._embedded)
                 ports = self._reserve_ports(stack)
                 stack.callback(self._stop)
                 self._start(ports)
@@ -142,9 +146,9 @@ class Supervisor:
     def _make_runners(self, ports: Mapping[str, int]) -> dict[str, Runner]:
         launch = self._launch
         servers: dict[str, EmbeddedRunner | ExternalRunner] = {
-            step.name: ExternalRunner(step.name, launch.external[step.name])
-            if step.name in launch.external
-            else EmbeddedRunner(step.name, launch.place, launch.ports.get(step.name))
+            step.name: ExternalRunner(step.kind, launch.external[step.kind])
+            if step.kind in launch.external
+            else EmbeddedRunner(step.name, step.kind, launch.place, launch.ports.get(step.name))
             for step in self._steps
             if step.role == "server"
         }
