@@ -21,6 +21,8 @@ MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:freehold:problem:"
 # A store that restarts needs about a second; a conflict is over in milliseconds, but a retry at once meets it again.
 RETRY_AFTER_S = 1
+# A framework's plain error text is a sentence.
+_DETAIL_BYTES_MAX = 1_000
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -103,8 +105,11 @@ def problem_of(error: BaseException) -> Problem | None:
 
 def problem_of_answer(status: int, media_type: str, body: bytes) -> Problem:
     """Turn an error answer that a framework made in its own form into a problem, keeping what it says of the request."""
-    if status >= http.HTTPStatus.INTERNAL_SERVER_ERROR or "json" not in media_type:
+    if status >= http.HTTPStatus.INTERNAL_SERVER_ERROR:
         return Problem(status)
+    if media_type.startswith("text/plain") and len(body) <= _DETAIL_BYTES_MAX:
+        text = body.decode("utf-8", "replace")
+        return Problem(status, "" if text == phrase(status) else text)
     try:
         content = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
