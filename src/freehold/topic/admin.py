@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
@@ -20,6 +21,8 @@ from freehold.topic.failure import LOG_LEVEL, explained, log
 REQUEST_TIMEOUT_S = 5.0
 # The client waits for its own time-out and then answers; only a bug of its would make us wait for ours.
 FUTURE_TIMEOUT_S = REQUEST_TIMEOUT_S + 2.0
+KNOWN_WITHIN_S = 5.0
+ASK_AGAIN_S = 0.02
 
 _SETTINGS_REFUSED = {KafkaError.INVALID_CONFIG, KafkaError.INVALID_REPLICATION_FACTOR, KafkaError.INVALID_PARTITIONS}
 
@@ -51,6 +54,7 @@ class Topics:
                 if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                     raise
             else:
+                self._wait_until_known(name)
                 return []
         return self._differences(name, wanted)
 
@@ -97,8 +101,21 @@ class Topics:
             )
             return {place.partition: future.result(FUTURE_TIMEOUT_S).offset for place, future in asked.items()}
 
+    def _wait_until_known(self, name: str) -> TopicIdentity:
+        """Wait for a topic that the controller has made until the broker that we ask has heard of it."""
+        until = time.monotonic() + KNOWN_WITHIN_S
+        while True:
+            found = self.identify_or_none(name)
+            if found is not None:
+                return found
+            if time.monotonic() > until:
+                raise TopicUnavailable(
+                    f"topic {name} is not known to every broker {KNOWN_WITHIN_S:g} s after it was made"
+                )
+            time.sleep(ASK_AGAIN_S)
+
     def _differences(self, name: str, wanted: Topic) -> list[str]:
-        found = self.identify(name)
+        found = self._wait_until_known(name)
         differences = []
         if found.partition_count != wanted.partitions:
             differences.append(f"topic {name} has {found.partition_count} partitions, declared are {wanted.partitions}")
