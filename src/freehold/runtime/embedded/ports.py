@@ -1,12 +1,14 @@
 """Ports on loopback: the usual one if it is free, else any."""
 
 import socket
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from freehold.errors import ConfigurationError
 
 LOOPBACK = "127.0.0.1"
+ANY_TRIES = 5  # any free port may just be claimed by somebody else
 
 
 @contextmanager
@@ -23,11 +25,17 @@ def reserve_port(candidates: Sequence[int], *, fixed: bool = False) -> Iterator[
     Raises:
         ConfigurationError: No other port will do, and something else listens on it.
     """
-    for port in candidates if fixed else [*candidates, 0]:
-        holder = _bind(port)
-        if holder is not None:
-            with holder:
-                yield int(holder.getsockname()[1])
+    for candidate in candidates if fixed else [*candidates, *[0] * ANY_TRIES]:
+        holder = _bind(candidate)
+        if holder is None:
+            continue
+        with holder:
+            port = int(holder.getsockname()[1])
+            claim = _claim(port)
+            if claim is None:
+                continue
+            with claim:
+                yield port
             return
     raise ConfigurationError(
         f"port {', '.join(map(str, candidates))} on {LOOPBACK} is taken by another process; free it or choose another"
@@ -53,3 +61,15 @@ def _bind(port: int) -> socket.socket | None:
         holder.close()
         return None
     return holder
+
+
+def _claim(port: int) -> socket.socket | None:
+    """Claim the port among those who reserve one: the option above lets two of them bind the same port."""
+    claim = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if sys.platform == "linux":  # a name without a file, gone with its holder, exists there only
+            claim.bind(f"\0freehold/port/{port}")
+    except OSError:
+        claim.close()
+        return None
+    return claim
