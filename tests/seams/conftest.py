@@ -11,8 +11,10 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
+from pymongo import MongoClient
 
-from freehold.runtime.provision.drop import drop_postgres
+from freehold.runtime.provision.drop import drop_mongo, drop_postgres
+from freehold.runtime.provision.mongo import provision_mongo
 from freehold.runtime.provision.postgres import provision_postgres
 from freehold.testing import Servers
 
@@ -57,3 +59,20 @@ def empty_postgres(postgres_database: Database) -> Database:
             "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = current_database()"
         )
     return postgres_database
+
+
+@pytest.fixture(scope="module")
+def mongo_database(freehold_servers: Servers) -> Iterator[Database]:
+    """Give a MongoDB database with a user of its own, for one file."""
+    admin_url, name = freehold_servers.admin_url("mongo"), f"t{secrets.token_hex(4)}"
+    yield Database(name, provision_mongo(admin_url, name, secrets.token_urlsafe()))
+    drop_mongo(admin_url, name)
+
+
+@pytest.fixture
+def empty_mongo(mongo_database: Database) -> Database:
+    """Give the file's database without anything in it."""
+    client: MongoClient[dict[str, object]]
+    with MongoClient(mongo_database.url) as client:
+        client.drop_database(mongo_database.service)
+    return mongo_database

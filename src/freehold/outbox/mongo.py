@@ -125,9 +125,12 @@ class MongoOutbox:
         swept_to, documents = cursor["atClusterTime"], cursor["firstBatch"]
         while documents:
             yield Chunk([outbox_row(document) for document in documents])
-            with self._translating("sweep"):
-                self._renew()
-                documents = self._next_documents(cursor["id"])
+            documents = []
+            if cursor["id"]:
+                with self._translating("sweep"):
+                    self._renew()
+                    cursor = self._command({"getMore": cursor["id"], "collection": OUTBOX, "batchSize": CHUNK_ROWS})
+                documents = cursor["nextBatch"]
         with self._translating("follow"):
             self._begin_following(swept_to)
 
@@ -214,13 +217,6 @@ class MongoOutbox:
             }
         )
         self._cursor_id, self._ready = cursor["id"], cursor["firstBatch"]
-
-    def _next_documents(self, cursor_id: int) -> list[Document]:
-        if not cursor_id:
-            return []
-        command = {"getMore": cursor_id, "collection": OUTBOX, "batchSize": CHUNK_ROWS}
-        documents: list[Document] = self._command(command)["nextBatch"]
-        return documents
 
     def _next_events(self, wait_s: float) -> list[Document]:
         cursor = self._command(

@@ -101,10 +101,12 @@ def translate(error: PyMongoError, what: str) -> FreeholdError:
         what: What was being done, to which service's store: "read the outbox of orders".
     """
     code = getattr(error, "code", None)
+    # What the driver adds to the server's words is long, and can hold data.
+    words = str(error).partition(", full error")[0].partition(", Timeout:")[0]
     if code in _UNAUTHORIZED:
-        return ConfigurationError(f"{what}: MongoDB refused: {error}; the service's user needs readWrite and dbAdmin")
+        return ConfigurationError(f"{what}: MongoDB refused: {words}; the service's user needs readWrite and dbAdmin")
     if code in _HISTORY_LOST:
-        return StoreUnavailable(f"{what}: the log's history is gone ({error}); the outbox is swept again")
+        return StoreUnavailable(f"{what}: the log's history is gone ({words}); the outbox is swept again")
     if is_unavailable(error):
-        return StoreUnavailable(f"{what}: MongoDB does not answer: {error}; it is tried again")
-    return StoreUnavailable(f"{what}: MongoDB failed: {error}")
+        return StoreUnavailable(f"{what}: MongoDB does not answer: {words}; it is tried again")
+    return StoreUnavailable(f"{what}: MongoDB failed: {words}")

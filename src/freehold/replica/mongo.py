@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from bson.errors import BSONError
-from pymongo import IndexModel, ReplaceOne, UpdateMany
+from pymongo import IndexModel, UpdateMany
 from pymongo.errors import BulkWriteError, PyMongoError
+from pymongo.read_concern import ReadConcern
 
 from freehold.errors import EventRejected, StoreUnavailable
 from freehold.event import Place
@@ -23,7 +24,8 @@ from freehold.store.mongo_schema import ensure_index
 
 Document = dict[str, Any]
 
-DUPLICATE_KEY = 11000
+# A validator, a unique index, a value that an index cannot take, a document grown too large.
+_REFUSALS = frozenset({2, 121, 11000, 17280, 10334, 17419, 17420})
 
 
 class MongoCopies:
@@ -52,23 +54,35 @@ class MongoCopies:
 
     async def apply(self, states: Sequence[State]) -> None:
         """Upsert each state whose place is greater than the copy's, at most one state per entity."""
-        writes = [(_older_than(state.place, "") | {"_id": state.entity_id}, _copy(state)) for state in states]
-        met = await self._write(self._into, [ReplaceOne(older, copy, upsert=True) for older, copy in writes])
-        # Either the copy is newer, or it came into being just now, perhaps as the empty one of a transaction
-        # that asked for it: now that it is there, the guard alone decides.
-        await self._write(self._into, [ReplaceOne(*writes[index]) for index in met])
+        writes = [UpdateMany({"_id": state.entity_id}, _replace(state), upsert=True) for state in states]
+        met = await self._write(self._into, writes)
+        # A copy came into being beside ours, perhaps the empty one of a transaction that asked for it: now it is there
+        # to be replaced.
+        await self._write(self._into, [writes[index] for index in met])
 
     async def embed(self, states: Sequence[State]) -> None:
         """Let the same states reach every own document that embeds an older one; after `apply`."""
         for collection, name in self._embedded_in.items():
+            embedding = await self._embedding(collection, f"{name}.id", [state.entity_id for state in states])
             writes = [
                 UpdateMany(
                     _older_than(state.place, f"{name}.") | {f"{name}.id": state.entity_id},
                     {"$set": {name: self._embedded(state)}},
                 )
                 for state in states
+                if state.entity_id in embedding
             ]
             await self._write(collection, writes)
+
+    async def _embedding(self, collection: str, field: str, ids: list[str]) -> set[str]:
+        """Find which of the entities are embedded anywhere, by the index alone: most are not, or in few documents."""
+        # Not by majority: a document that was committed before the copy was written must be seen, and may be newer than
+        # what the majority has.
+        latest = self._store[collection].with_options(read_concern=ReadConcern("local"))
+        try:
+            return set(await latest.distinct(field, {field: {"$in": ids}}))
+        except PyMongoError as error:
+            raise translate(error, f"find copies of {self._of} in {collection} of {self._store.service}") from error
 
     def _embedded(self, state: State) -> Document:
         fields = _copy(state)
@@ -76,8 +90,10 @@ class MongoCopies:
             fields = dict.fromkeys(self._fields) | fields
         return {"id": state.entity_id} | fields
 
-    async def _write(self, collection: str, writes: Sequence[ReplaceOne[Document] | UpdateMany]) -> list[int]:
-        """Write all, in any order; give the indexes of those that met a document of the same _id."""
+    async def _write(self, collection: str, writes: Sequence[UpdateMany]) -> list[int]:
+        """Write all, in any order; give the indexes of those whose upsert met another of the same _id."""
+        # Updates "of many" are not recorded for a retry by the driver, which would double their cost; the
+        # consumer itself repeats what is not known to be done.
         if not writes:
             return []
         what = f"copy {self._of} into {collection} of {self._store.service}"
@@ -123,15 +139,26 @@ def _older_than(place: Place, prefix: str) -> Document:
     }
 
 
+def _replace(state: State) -> list[Document]:
+    """Replace the copy if it stands at an earlier place, or at none; measured at half the cost of a guard in the filter."""
+    place = [state.place.epoch, state.place.version, state.place.index]
+    is_older = {"$lt": [["$epoch", "$version", "$index"], place]}
+    copy = {"_id": state.entity_id} | _copy(state)
+    # Literally: a name may begin with a dollar.
+    return [{"$replaceWith": {"$cond": [is_older, {"$literal": copy}, "$$ROOT"]}}]
+
+
 def _met(error: BulkWriteError, what: str) -> list[int]:
-    details = error.details or {}
-    if details.get("writeConcernErrors"):
-        raise StoreUnavailable(f"{what}: not known to be durable: {details['writeConcernErrors'][0]}") from error
-    met = []
-    for failure in details["writeErrors"]:
-        if failure["code"] != DUPLICATE_KEY or failure.get("keyPattern") != {"_id": 1}:
-            raise EventRejected(
-                f"{what}: MongoDB refused: {failure['errmsg']}; mend the validator or unique index that refuses it"
-            ) from error
-        met.append(failure["index"])
+    failures = error.details["writeErrors"]
+    met = [failure["index"] for failure in failures if failure.get("keyPattern") == {"_id": 1}]
+    if len(met) < len(failures):
+        failure = next(failure for failure in failures if failure.get("keyPattern") != {"_id": 1})
+        if failure["code"] not in _REFUSALS:
+            raise StoreUnavailable(f"{what}: MongoDB failed: {failure['errmsg']}") from None
+        raise EventRejected(
+            f"{what}: MongoDB refused (error {failure['code']}, {failure.get('keyPattern', 'no index')}); mend the "
+            f"validator or unique index that refuses it"
+        ) from None  # the driver's error shows the data
+    if error.details.get("writeConcernErrors"):
+        raise StoreUnavailable(f"{what}: not known to be durable: {error.details['writeConcernErrors']}") from None
     return met

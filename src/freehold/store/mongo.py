@@ -32,7 +32,7 @@ from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import ReadPreference
 from pymongo.write_concern import WriteConcern
 
-from freehold.errors import CommitUnknown, ConflictError, DeclarationError, StoreUnavailable
+from freehold.errors import CommitUnknown, ConflictError, StoreUnavailable
 from freehold.event import Event
 from freehold.outbox.mongo_presence import abandoned_sessions, list_operations
 from freehold.outbox.mongo_settings import (
@@ -120,7 +120,9 @@ class Mongo:
     def database(self) -> AsyncDatabase[Document]:
         """PyMongo's database, with majority reads and writes."""
         if self._client is None:
-            raise DeclarationError("this Mongo store is not open; the runtime opens it: await store.open(url, ...)")
+            raise StoreUnavailable(
+                "the store is not open; the runtime opens it before the service starts, a test by `await store.open(...)`"
+            )
         return self._database
 
     @property

@@ -11,7 +11,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import BulkWriteError
 
-from freehold.errors import PublishError
+from freehold.errors import DeclarationError, PublishError
 from freehold.event import Event, OutboxRow
 from freehold.outbox.mongo import outbox_document
 from freehold.outbox.mongo_settings import OUTBOX
@@ -28,11 +28,17 @@ class MongoTransaction:
 
     def __init__(self, database: AsyncDatabase[Document], session: AsyncClientSession, outgoing: Outgoing) -> None:
         self._database = database
-        self._outgoing = outgoing
+        self._outgoing: Outgoing | None = outgoing
         self.session = session
 
     def __getitem__(self, name: str) -> AsyncCollection[Document]:
-        """Give PyMongo's collection; its calls take part in the transaction."""
+        """Give PyMongo's collection; its calls take part in the transaction.
+
+        Raises:
+            DeclarationError: The transaction is over; a write would stand by itself.
+        """
+        if self._outgoing is None:
+            raise DeclarationError(f"{name}: the transaction is over; use it inside the function that it runs")
         return self._database[name]
 
     def publish(self, event: type[Event], row: Mapping[str, Any]) -> None:
@@ -41,8 +47,10 @@ class MongoTransaction:
         The document carries the entity's new version under "version".
 
         Raises:
-            PublishError: Not declared in `publishes`, too large, or without a whole version from 1.
+            PublishError: Not declared, too large, without a version, or the transaction is over.
         """
+        if self._outgoing is None:
+            raise PublishError(f"{event.__name__}: the transaction is over; publish inside the function that it runs")
         self._outgoing.add(event, row)
 
     async def copy(self, into: str, entity_id: str) -> Document | None:
@@ -70,7 +78,7 @@ class MongoTransaction:
         return {"id": found.pop("_id"), **found}
 
     async def write_outbox(self) -> int:
-        """Write what was published, in one statement; Freehold calls it last, right before the commit.
+        """End the author's part and write what was published, in one statement; Freehold calls it before the commit.
 
         Returns:
             How many events there were.
@@ -78,7 +86,8 @@ class MongoTransaction:
         Raises:
             PublishError: MongoDB refused them; says why.
         """
-        rows = self._outgoing.rows
+        rows = self._outgoing.rows if self._outgoing is not None else []
+        self._outgoing = None
         if not rows:
             return 0
         try:

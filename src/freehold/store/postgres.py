@@ -276,7 +276,7 @@ class Postgres:
             tx = PostgresTransaction(connection, outgoing)
             result = await call(tx)
             final_statement = await tx.finish()
-            if connection.is_closed():
+            if _is_gone(connection):
                 raise asyncpg.ConnectionDoesNotExistError("the connection was closed")
             await self._commit(connection, final_statement)
             is_open = False
@@ -292,7 +292,7 @@ class Postgres:
             ) from error
         except (*_LOST, asyncpg.InterfaceError) as error:
             # An author's own time-out or socket is not ours: only a connection that is gone makes it our matter.
-            if not connection.is_closed():
+            if not _is_gone(connection):
                 raise
             raise _Lost from error
         finally:
@@ -328,10 +328,11 @@ class Postgres:
 
     async def _roll_back_and_release(self, connection: Any) -> None:
         try:
-            if not connection.is_closed():
+            if not _is_gone(connection):
                 await connection.execute("ROLLBACK", timeout=ROLLBACK_TIMEOUT_S)
         except (*_LOST, asyncpg.InterfaceError, asyncpg.PostgresError):
-            connection.terminate()
+            if not _is_gone(connection):
+                connection.terminate()
         finally:
             if self._pool is not None:
                 await self._pool.release(connection)
@@ -339,6 +340,14 @@ class Postgres:
 
 class _Lost(Exception):
     """The connection was lost before the commit was asked for; its cause says how."""
+
+
+def _is_gone(connection: Any) -> bool:
+    try:
+        return bool(connection.is_closed())
+    except asyncpg.InterfaceError:
+        # The pool takes a connection that broke away from whoever holds it.
+        return True
 
 
 async def _keep_session(connection: Any) -> None:

@@ -1,0 +1,21 @@
+"""MongoDB's copies: the suite, and what only MongoDB has."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.seams.conftest import Database
+from tests.seams.copies_suite import CopiesSuite
+from tests.seams.on_mongo import OnMongo
+
+
+class TestMongoCopies(CopiesSuite):
+    product = OnMongo()
+
+    @pytest.fixture
+    def url(self, empty_mongo: Database) -> str:
+        return empty_mongo.url
+
+    @pytest.fixture
+    def service(self, empty_mongo: Database) -> str:
+        return empty_mongo.service
