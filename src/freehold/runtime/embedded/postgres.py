@@ -49,13 +49,14 @@ log_error_verbosity = terse
 log_min_error_statement = panic
 """
 
-# Everybody but the administrator reaches the database of their own name, and nothing else. There is no line for
-# `replication`: a role with REPLICATION may follow its own database, and cannot take a copy of the others' files.
+# Everybody but the administrator reaches the database of their own name, and nothing else. `replication` (which "all"
+# does not mean) is the administrator's: a role with REPLICATION may follow its own database, and cannot copy the files.
 ACCESS = f"""\
 # Written by Freehold at every start.
-host all      {ADMIN} {LOOPBACK}/32 scram-sha-256
-host sameuser all   {LOOPBACK}/32 scram-sha-256
-host all      all   all          reject
+host all         {ADMIN} {LOOPBACK}/32 scram-sha-256
+host replication {ADMIN} {LOOPBACK}/32 scram-sha-256
+host sameuser    all   {LOOPBACK}/32 scram-sha-256
+host all         all   all          reject
 """
 
 

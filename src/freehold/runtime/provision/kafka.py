@@ -61,7 +61,8 @@ def provision_kafka(admin_url: str, service: str, password: str, *, reads: Seque
     except KafkaException as error:
         failure = error.args[0]
         kind = TopicUnavailable if failure.retriable() or failure.code() < 0 else ConfigurationError
-        raise kind(f"Kafka refused to make the user {service}: {failure.str()}") from error
+        # By name: the broker's own words on a lack of rights are its internals.
+        raise kind(f"Kafka refused to make the user {service}: {failure.name()}") from error
     _wait_for_login(own)
     return own.format()
 
