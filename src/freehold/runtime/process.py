@@ -23,6 +23,7 @@ from freehold.runtime.log import set_up_logs
 from freehold.runtime.observe import set_up_traces
 from freehold.runtime.running import Part, RunningService
 from freehold.runtime.settings import Settings
+from freehold.runtime.threads import DaemonThreads
 from freehold.service import Application, Service
 
 # Requests in flight may end; then relay and consumers have EVENTS_STOP_S. Together below 4 s.
@@ -89,6 +90,7 @@ def _run(name: str, settings: Settings, make: Callable[[], Running]) -> None:
 
 
 async def _run_until_told(make: Callable[[], Running], settings: Settings) -> None:
+    asyncio.get_running_loop().set_default_executor(DaemonThreads())
     running = make()
     listener = listen(settings)
     stopping = _catch_signals()
