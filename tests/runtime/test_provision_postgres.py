@@ -74,8 +74,8 @@ def test_right_to_connect_is_gone_as_well(server: PostgresServer, users: str, or
     assert allowed == [("orders", "orders"), ("users", "users")]
 
 
-def test_base_backup_is_refused(server: PostgresServer, users: str) -> None:
-    """It would hold the rows of every service; the administrator's connection shows that the door is there."""
+def test_connection_for_physical_replication_is_refused(server: PostgresServer, users: str) -> None:
+    """The administrator's shows that the door is there. (What a connection to the own database allows: decision 11.)"""
     with psycopg.connect(server.admin_url, replication="true", autocommit=True) as connection:
         assert connection.execute("IDENTIFY_SYSTEM").fetchone()
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from freehold.errors import MissingPartError
 
-# Every jar by name, version and digest. Made by `scripts/lock_kafka.py`; nothing is resolved on a user's machine.
+# Every jar by name, version and digest. Made by scripts/lock-kafka; nothing is resolved on a user's machine.
 JARS_FILE = Path(__file__).with_name("kafka.lock")
 DOWNLOADS_AT_ONCE = 6
 DOWNLOAD_TIMEOUT_S = 60

@@ -49,8 +49,9 @@ log_error_verbosity = terse
 log_min_error_statement = panic
 """
 
-# Everybody but the administrator reaches the database of their own name, and nothing else. `replication` (which "all"
-# does not mean) is the administrator's: a role with REPLICATION may follow its own database, and cannot copy the files.
+# Everybody but the administrator reaches the database of their own name, and nothing else; `replication` (which "all"
+# does not mean) is the administrator's. That keeps no role with REPLICATION from copying the files of the whole server
+# over its connection to its own database: hence a server for each service, decision 11.
 ACCESS = f"""\
 # Written by Freehold at every start.
 host all         {ADMIN} {LOOPBACK}/32 scram-sha-256
