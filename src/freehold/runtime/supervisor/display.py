@@ -97,8 +97,8 @@ def describe(process: ProcessState) -> str:
         return f"{process.state}: {step} % of {process.total_count:,}"
     # The same words for the same thing: "starting: starting" says no more than "starting".
     detail = "" if process.detail in {process.state, "ready"} else process.detail
-    if process.state == "waiting":
-        return f"waiting {detail}".strip()
+    if process.state == "waiting" and detail.startswith("for "):
+        return f"waiting {detail}"
     return f"{process.state}: {detail}" if detail else process.state
 
 
