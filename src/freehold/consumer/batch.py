@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
@@ -25,8 +24,7 @@ from freehold.topic import Record
 from freehold.topic.cloudevents import SOURCE_PREFIX, decode_record
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(msgspec.Struct, frozen=True, gc=False):
     """What one record means to a subscription.
 
     Attributes:
@@ -38,8 +36,8 @@ class Delivery:
 
     offset: int
     envelope: Envelope
-    states: tuple[tuple[int, State], ...]
-    calls: tuple[tuple[Listen, Event], ...]
+    states: list[tuple[int, State]]
+    calls: list[tuple[Listen, Event]]
 
 
 class Subscription:
@@ -69,14 +67,14 @@ class Subscription:
         try:
             self._check_owner(envelope)
             entity, _, entity_id = envelope.key.partition("/")
-            states = tuple(
+            states = [
                 (number, State(entity_id, envelope.place, _fields(envelope, data, schema, decoder)))
                 for number, schema, decoder in self._states.get(entity, ())
-            )
-            calls = tuple(
+            ]
+            calls = [
                 (listen, _decode(envelope, data, listen.event.__schema__, decoder))
                 for listen, decoder in self._calls.get(envelope.type, ())
-            )
+            ]
         except _Unreadable as error:
             raise EventRejected(
                 f"{record.topic}, partition {record.partition}, offset {record.offset}: {envelope.type} of {envelope.key} "

@@ -9,16 +9,16 @@ The seam that both products fill is `Copies` (tests/seams/test_copies.py).
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
+
+import msgspec
 
 from freehold.event import Place
 
 
-@dataclasses.dataclass(frozen=True)
-class State:
-    """The state of one entity at one place in its history; `fields` is None when it is gone."""
+class State(msgspec.Struct, frozen=True, gc=False):
+    """The state of one entity at one place in its history; `fields`, without the id, is None when it is gone."""
 
     entity_id: str
     place: Place

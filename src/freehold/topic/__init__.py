@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import dataclasses
 
+import msgspec
 
-@dataclasses.dataclass(frozen=True)
-class Record:
+
+class Record(msgspec.Struct, frozen=True, gc=False):
     """A record as it lies on a topic, whatever it may be; nothing about it is trusted yet."""
 
     topic: str

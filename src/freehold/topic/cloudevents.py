@@ -20,6 +20,15 @@ SOURCE_PREFIX = "/services/"
 CONTENT_TYPE = "application/json"
 # A version is a signed 64-bit number in both stores.
 NUMBER_MAX = 2**63 - 1
+NUMBER_DIGITS = len(str(NUMBER_MAX))
+
+# More kinds than a source ever publishes; bounds what a topic full of nonsense could make us remember.
+KINDS_MAX = 1_000
+
+Headers = dict[str, bytes | None]
+
+_KIND_HEADERS = ("ce_specversion", "content-type", "ce_type", "ce_source", "ce_dataschema")
+_kinds: dict[tuple[bytes | None, ...], tuple[str, str, int]] = {}
 
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
@@ -66,30 +75,46 @@ class _Flaw(Exception):
 
 def _decode(record: Record) -> tuple[Envelope, bytes]:
     headers = _read_headers(record)
-    _check_mode(headers)
-    kind = _text(headers, "ce_type")
+    kind, source, schema = _kind(headers)
     key = _text(headers, "ce_subject")
     _check_key(record.key, key)
     if record.value is None:
         raise _Flaw("its value is null; an entity that is gone has an event that says so")
-    source = _text(headers, "ce_source")
-    if not source.startswith(SOURCE_PREFIX):
-        raise _Flaw(f"its ce_source {_shown(source)} does not begin with {SOURCE_PREFIX}")
     envelope = Envelope(
         id=_text(headers, "ce_id"),
         type=kind,
         source=source,
         key=key,
-        schema=_schema(headers, kind),
+        schema=schema,
         place=Place(_number(headers, "ce_epoch"), _number(headers, "ce_version"), _number(headers, "ce_index")),
         time=_time(headers),
-        erases=_flag(headers, "ce_erases"),
-        traceparent=_traceparent(headers),
+        erases="ce_erases" in headers and _flag(headers, "ce_erases"),
+        traceparent=_traceparent(headers) if "traceparent" in headers else None,
     )
     return envelope, record.value
 
 
-def _read_headers(record: Record) -> dict[str, bytes | None]:
+def _kind(headers: Headers) -> tuple[str, str, int]:
+    """Give type, source and schema number, which are the same for all events of a type: read once, then looked up."""
+    found = tuple(map(headers.get, _KIND_HEADERS))
+    kind = _kinds.get(found)
+    if kind is None:
+        kind = _read_kind(headers)
+        if len(_kinds) < KINDS_MAX:
+            _kinds[found] = kind
+    return kind
+
+
+def _read_kind(headers: Headers) -> tuple[str, str, int]:
+    _check_mode(headers)
+    kind = _text(headers, "ce_type")
+    source = _text(headers, "ce_source")
+    if not source.startswith(SOURCE_PREFIX):
+        raise _Flaw(f"its ce_source {_shown(source)} does not begin with {SOURCE_PREFIX}")
+    return kind, source, _schema(headers, kind)
+
+
+def _read_headers(record: Record) -> Headers:
     headers = dict(record.headers)
     if len(headers) != len(record.headers):
         names = [name for name, _ in record.headers]
@@ -99,7 +124,7 @@ def _read_headers(record: Record) -> dict[str, bytes | None]:
     return headers
 
 
-def _check_mode(headers: dict[str, bytes | None]) -> None:
+def _check_mode(headers: Headers) -> None:
     content = (headers.get("content-type") or b"").decode(errors="replace")
     if content.startswith("application/cloudevents"):
         raise _Flaw(f"it is a CloudEvent in structured mode ({_shown(content)}); send it in binary mode")
@@ -116,30 +141,30 @@ def _check_key(key: bytes | None, subject: str) -> None:
         raise _Flaw("it has no key")
     if key != subject.encode():
         raise _Flaw(f"its key {_shown(key)} is not its ce_subject {_shown(subject)}")
-    entity, slash, entity_id = subject.partition("/")
-    if not (entity and slash and entity_id):
+    entity, _, entity_id = subject.partition("/")
+    if not (entity and entity_id):
         raise _Flaw(f"its key {_shown(subject)} is not of the form entity/id")
 
 
-def _text(headers: dict[str, bytes | None], name: str) -> str:
+def _text(headers: Headers, name: str) -> str:
     value = headers.get(name)
     if not value:
-        raise _Flaw(f"it has no {name} header" if name not in headers else f"its {name} header is empty")
+        raise _Flaw(f"its {name} header is empty" if name in headers else f"it has no {name} header")
     try:
         return value.decode()
     except UnicodeDecodeError:
         raise _Flaw(f"its {name} header is not UTF-8") from None
 
 
-def _number(headers: dict[str, bytes | None], name: str) -> int:
+def _number(headers: Headers, name: str) -> int:
     value = headers.get(name)
     # bytes.isdigit knows ASCII only; int() alone would take "+1", " 1" and "1_0" as well.
-    if value is None or not value.isdigit() or len(value) > len(str(NUMBER_MAX)) or int(value) > NUMBER_MAX:
+    if value is None or not value.isdigit() or len(value) > NUMBER_DIGITS or int(value) > NUMBER_MAX:
         raise _Flaw(f"its {name} header is {_shown(value)}, not a whole number from 0 to {NUMBER_MAX}")
     return int(value)
 
 
-def _schema(headers: dict[str, bytes | None], kind: str) -> int:
+def _schema(headers: Headers, kind: str) -> int:
     text = _text(headers, "ce_dataschema")
     prefix = f"{SCHEMA_PREFIX}{kind}:"
     number = text.removeprefix(prefix)
@@ -148,7 +173,7 @@ def _schema(headers: dict[str, bytes | None], kind: str) -> int:
     return int(number)
 
 
-def _time(headers: dict[str, bytes | None]) -> str:
+def _time(headers: Headers) -> str:
     text = _text(headers, "ce_time")
     try:
         instant = datetime.fromisoformat(text)
@@ -159,16 +184,14 @@ def _time(headers: dict[str, bytes | None]) -> str:
     return text
 
 
-def _flag(headers: dict[str, bytes | None], name: str) -> bool:
-    if name not in headers:
-        return False
+def _flag(headers: Headers, name: str) -> bool:
     value = headers[name]
     if value not in {b"true", b"false"}:
         raise _Flaw(f"its {name} header is {_shown(value)}, not true or false")
     return value == b"true"
 
 
-def _traceparent(headers: dict[str, bytes | None]) -> str | None:
+def _traceparent(headers: Headers) -> str | None:
     """Give the trace to go on with; one that cannot be read is none, since tracing never stops an event."""
     text = (headers.get("traceparent") or b"").decode(errors="replace")
     return text if _TRACEPARENT.fullmatch(text) else None
