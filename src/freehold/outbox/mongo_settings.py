@@ -77,7 +77,7 @@ def database_name(url: str, service: str) -> str:
         ConfigurationError: It is no MongoDB URL; the message holds no part of it that could be a password.
     """
     try:
-        name = parse_uri(url, validate=False, warn=False)["database"]
+        name = parse_uri(url)["database"]
     except (InvalidURI, DriverConfigurationError, ValueError) as error:
         raise ConfigurationError(
             f"the store URL of {service} is no MongoDB URL ({type(error).__name__}); "

@@ -16,6 +16,7 @@ must not is refused by the driver, so that nothing is written beside the transac
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -100,6 +101,8 @@ class Mongo:
             StoreUnavailable: The connection was lost before the commit was asked for; nothing was written.
             CommitUnknown: The connection was lost while committing: read before trying again.
             PublishError: See `MongoTransaction.publish`; nothing was written.
+            pymongo.errors.PyMongoError: Of the author's own statements; nothing was written. One that `run` swallows
+                has ended the transaction all the same, and is met like a conflict.
         """
         if not is_recording():
             return await self._transact(run, *args, **kwargs)
@@ -144,8 +147,9 @@ class Mongo:
         """Connect; raises StoreUnavailable when it does not answer within its limit."""
         await self.close()
         self._service, self._name, self._publishes = service, new_name(service), frozenset(publishes)
+        database = database_name(url, service)
         client: AsyncMongoClient[Document] = AsyncMongoClient(url, **client_options(self._name))
-        self._database = client[database_name(url, service)]
+        self._database = client[database]
         # The driver sends a database's own concern with each statement, which the server refuses in a transaction.
         self._transacting = self._database.with_options(
             read_concern=ReadConcern(), write_concern=WriteConcern(), read_preference=ReadPreference.PRIMARY
@@ -271,7 +275,12 @@ class Mongo:
             try:
                 return await session.commit_transaction()
             except PyMongoError as error:
-                if not error.has_error_label("UnknownTransactionCommitResult") or time.monotonic() > until:
+                if not error.has_error_label("UnknownTransactionCommitResult"):
+                    raise
+                if time.monotonic() > until:
+                    # What never arrived would hold its documents until the server's own limit.
+                    with contextlib.suppress(PyMongoError), pymongo.timeout(ABORT_LIMIT_S):
+                        await session.client.admin.command("killSessions", [session.session_id])
                     raise
             runs += 1
             await asyncio.sleep(pause_s(runs))
