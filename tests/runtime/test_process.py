@@ -1,27 +1,19 @@
 """One service as one process: it becomes ready, answers, stops in order, and shares its work with another instance."""
 
-import contextlib
-import os
-import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import psycopg
 import pytest
 
 from freehold.runtime.load import load_service
-from freehold.runtime.process import listen
-from freehold.runtime.settings import Settings
 from freehold.service import Service
 from freehold.testing import Scene
+from tests.runtime.service_process import READY_S, STOP_S, Process, free_port, is_connected
 
-READY_S = 30.0
-STOP_S = 4.0
 MODULE = "counting_service"
 # Owns a table, publishes with each write; slow and hanging on request.
 SERVICE = """
@@ -60,62 +52,7 @@ service = Service(name="counting", store=store, app=app, publishes=[Counted])
 """
 
 
-class Process:
-    """One process of the service."""
-
-    def __init__(self, folder: Path, environment: Mapping[str, str], only: str | None) -> None:
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.log = folder / f"{self.port}.log"
-        arguments = ["run", "counting", "--system", f"{MODULE}:service", *(["--only", only] if only else [])]
-        with self.log.open("w") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "freehold", *arguments],
-                cwd=folder,
-                env={
-                    "PATH": os.environ["PATH"],
-                    "PYTHONPATH": str(folder),
-                    "FREEHOLD_PORT": str(self.port),
-                    **environment,
-                },
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-
-    def get(self, path: str, **options: Any) -> httpx.Response:
-        return httpx.get(self.url + path, timeout=10, **options)
-
-    def report(self) -> Any:
-        return self.get("/readyz?verbose", headers={"accept": "application/json"}).json()
-
-    def wait_until_ready(self) -> None:
-        self.wait_for("ready", lambda: self.get("/readyz").status_code == 200)
-
-    def wait_for(self, what: str, is_met: Callable[[], bool]) -> None:
-        until = time.monotonic() + READY_S
-        while True:
-            with contextlib.suppress(httpx.TransportError):
-                if is_met():
-                    return
-            assert self.process.poll() is None, f"it ended: {self.log.read_text()}"
-            assert time.monotonic() < until, f"not {what}: {self.log.read_text()}"
-            time.sleep(0.02)
-
-    def stop(self) -> tuple[int, float]:
-        began = time.monotonic()
-        self.process.send_signal(signal.SIGTERM)
-        code = self.process.wait(2 * STOP_S)
-        return code, time.monotonic() - began
-
-
 Start = Callable[..., Process]
-
-
-def free_port() -> int:
-    listener = listen(Settings(port=0))
-    with listener:
-        return int(listener.getsockname()[1])
 
 
 @pytest.fixture
@@ -150,7 +87,8 @@ def start(folder: Path, environment: dict[str, str]) -> Iterator[Start]:
     started: list[Process] = []
 
     def start(only: str | None = None, **changes: str) -> Process:
-        process = Process(folder, environment | changes, only)
+        arguments = ["counting", "--system", f"{MODULE}:service", *(["--only", only] if only else [])]
+        process = Process(folder, arguments, environment | {"PYTHONPATH": str(folder)} | changes)
         started.append(process)
         return process
 
@@ -306,9 +244,3 @@ def test_a_part_alone_runs_no_other(start: Start, only: str, status: int, ships:
 
 def password(url: str) -> str:
     return url.partition("://")[2].partition("@")[0].partition(":")[2]
-
-
-def is_connected(process: Process) -> bool:
-    """Look for an established connection to the process' port, as the kernel lists them."""
-    lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
-    return any(line.split()[1].endswith(f":{process.port:04X}") and line.split()[3] == "01" for line in lines)

@@ -18,8 +18,10 @@ import uvloop
 
 from freehold.errors import ConfigurationError
 from freehold.http.edge import Edge
+from freehold.runtime.export import export_metrics, metrics_interval_s
 from freehold.runtime.health import Health
 from freehold.runtime.log import set_up_logs
+from freehold.runtime.metrics import Metrics
 from freehold.runtime.observe import set_up_traces
 from freehold.runtime.running import Part, RunningService
 from freehold.runtime.settings import Settings
@@ -66,6 +68,7 @@ class Running(Protocol):
     """What a process runs: a service or the gateway."""
 
     health: Health
+    metrics: Metrics
     app: Edge
 
     async def open(self) -> None:
@@ -81,15 +84,16 @@ class Running(Protocol):
 def _run(name: str, settings: Settings, make: Callable[[], Running]) -> None:
     set_up_logs(service=name, level=settings.log_level)
     flush = set_up_traces(name)
+    interval_s = metrics_interval_s()
     for unknown in settings.unknown:
         _logger.warning("%s is no setting of Freehold; it is not read", unknown)
     try:
-        uvloop.run(_run_until_told(make, settings))
+        uvloop.run(_run_until_told(make, settings, interval_s))
     finally:
         flush()
 
 
-async def _run_until_told(make: Callable[[], Running], settings: Settings) -> None:
+async def _run_until_told(make: Callable[[], Running], settings: Settings, interval_s: float | None) -> None:
     asyncio.get_running_loop().set_default_executor(DaemonThreads())
     running = make()
     listener = listen(settings)
@@ -103,6 +107,9 @@ async def _run_until_told(make: Callable[[], Running], settings: Settings) -> No
         if not await _unless(stopping, running.open()):
             return
         running.start_events()
+        if interval_s is not None:
+            exporting = asyncio.create_task(export_metrics(running.health.service, running.metrics, interval_s))
+            stack.callback(exporting.cancel)
         _logger.info("ready on http://%s:%s", *listener.getsockname()[:2])
         await _first(stopping, serving)
         running.health.phase = "stopping"
