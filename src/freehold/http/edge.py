@@ -12,13 +12,14 @@ import dataclasses
 import logging
 import time
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from typing import Any
 
 from opentelemetry.trace import SpanKind, StatusCode
 
 from freehold import telemetry
 from freehold.http import cursor
-from freehold.http.exchange import Exchange, Receive, Scope, Send
+from freehold.http.exchange import Exchange, Receive, Scope, Send, drain
 from freehold.http.problem import Problem, problem_of
 from freehold.service import Application
 
@@ -103,7 +104,7 @@ class Edge:
                 finally:
                     self._watched.pop(exchange, None)
             if problem is not None or not exchange.is_started:
-                await exchange.send_problem(problem or self._problem_of_answer(exchange))
+                await self._refuse(exchange, receive, problem or self._problem_of_answer(exchange))
         finally:
             if self._observe is not None:
                 seconds = time.perf_counter() - exchange.began
@@ -111,6 +112,11 @@ class Edge:
             if passage.span is not None:
                 self._describe(exchange)
             telemetry.leave_trace(passage)
+
+    async def _refuse(self, exchange: Exchange, receive: Receive, problem: Problem) -> None:
+        if problem.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE and problem in (exchange.refused, exchange.too_large):
+            await drain(receive)
+        await exchange.send_problem(problem)
 
     def _not_ready(self) -> Problem | None:
         if self._is_ready is None or self._is_ready():

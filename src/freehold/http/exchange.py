@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import re
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -18,6 +20,9 @@ Send = Callable[[Message], Awaitable[None]]
 # Of an error answer that is turned into a problem, as much is read; what is longer was no framework's short message.
 _HELD_BYTES_MAX = 65_536
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+# A client that sends more or longer than this has no claim to an answer.
+_DRAINED_BYTES_MAX = 16_777_216
+_DRAIN_S = 2.0
 _PROBLEM = MEDIA_TYPE.encode()
 _READ = frozenset({b"traceparent", b"content-length", b"transfer-encoding", b"x-request-id"})
 
@@ -161,3 +166,15 @@ def _is_problem(message: Message) -> bool:
 def _instance(scope: Scope) -> str:
     raw = scope.get("raw_path")
     return raw.decode("latin-1") if raw else str(scope["path"])
+
+
+async def drain(receive: Receive) -> None:
+    """Read on what nobody wants, within a bound: closed on a client that still sends, the answer would be lost to it."""
+    left = _DRAINED_BYTES_MAX
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_DRAIN_S):
+            while left > 0:
+                message = await receive()
+                if not message.get("more_body", False):
+                    return
+                left -= len(message["body"])
