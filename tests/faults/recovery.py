@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
@@ -26,6 +27,7 @@ class Recovery:
 
     Attributes:
         fault: What was done.
+        at: When, in UTC, to be found again in the logs.
         first_write_s: From the fault to the first write sent after it that was acknowledged, of the later kind.
         last_failure_s: From the fault to the answer of the last write that was not acknowledged; 0 when all were.
         caught_up_s: From the fault until all that was acknowledged up to the first writes was on the topics and in
@@ -35,6 +37,7 @@ class Recovery:
     """
 
     fault: str
+    at: str
     first_write_s: float
     last_failure_s: float
     caught_up_s: float
@@ -61,6 +64,7 @@ class Stopwatch:
         self._ledger = ledger
         self._observer = observer
         self._fault_at = time.monotonic()
+        self._at = datetime.now(UTC).isoformat(timespec="milliseconds")
 
     def wait_until_recovered(self) -> Recovery:
         """Wait until writes succeed again and everything up to them has arrived everywhere."""
@@ -75,6 +79,7 @@ class Stopwatch:
         ]
         return Recovery(
             fault=self._fault,
+            at=self._at,
             first_write_s=first_at - self._fault_at,
             last_failure_s=max(failed_at) - self._fault_at if failed_at else 0.0,
             caught_up_s=caught_up_at - self._fault_at,

@@ -12,10 +12,11 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from freehold.runtime.embedded.ports import LOOPBACK, reserve_port
 from freehold.runtime.supervisor.child import is_ready
+from freehold.runtime.supervisor.report import read_state
+from freehold.runtime.supervisor.state import Place, ProcessState, SystemState
 from freehold.topic.address import KafkaAddress
 from tests.faults.load import Doors
 from tests.faults.waiting import wait_until
@@ -86,15 +87,19 @@ class RunningSystem:
                 start_new_session=True,
             )
 
-    def status(self) -> dict[str, dict[str, Any]]:
-        """Ask `freehold status`, by process name."""
-        done = self.freehold("status", "--json")
-        assert done.code == 0, f"freehold status ended with {done.code}: {done.errors}"
-        return {process["name"]: process for process in json.loads(done.output)["processes"]}
+    def state(self) -> SystemState:
+        """Read what `freehold status` would show, without a process for each look."""
+        state = read_state(Place(self.directory / ".freehold"))
+        assert state is not None, f"nothing was ever up in {self.directory}"
+        return state
+
+    def status(self) -> dict[str, ProcessState]:
+        """Give what runs, by process name."""
+        return {process.name: process for process in self.state().processes}
 
     def unready(self) -> str:
         """Say which processes are not ready; empty when all are."""
-        states = {name: process["state"] for name, process in self.status().items()}
+        states = {name: process.state for name, process in self.status().items()}
         wanted = [*SERVERS, *SERVICES, "gateway"]
         return ", ".join(f"{name} {states.get(name, 'unknown')}" for name in wanted if states.get(name) != "ready")
 
@@ -104,8 +109,8 @@ class RunningSystem:
 
     def pid(self, name: str) -> int:
         """Give the process id of a process that is there."""
-        found = self.status()[name]["pid"]
-        assert isinstance(found, int), f"{name} has no process right now"
+        found = self.status()[name].pid
+        assert found is not None, f"{name} has no process right now"
         return found
 
     def signal(self, name: str, number: signal.Signals) -> int:
@@ -116,13 +121,14 @@ class RunningSystem:
 
     def url(self, name: str) -> str:
         """Give the base URL of a process."""
-        return str(self.status()[name]["url"])
+        found = self.status()[name].url
+        assert found is not None, f"{name} has no address right now"
+        return found
 
     def doors(self) -> Doors:
         """Give the ways in for writes: through the gateway, and straight to the service."""
-        status = self.status()
-        gateway = status["gateway"]["url"]
-        return Doors(users=[gateway, status["users"]["url"]], orders=[gateway, status["orders"]["url"]])
+        gateway = self.url("gateway")
+        return Doors(users=[gateway, self.url("users")], orders=[gateway, self.url("orders")])
 
     def environment_of(self, service: str) -> dict[str, str]:
         """Read what a service was started with."""
@@ -135,7 +141,7 @@ class RunningSystem:
 
     def admin_store_url(self, server: str) -> str:
         """Give the URL of a database server, as its administrator."""
-        port = self.status()[server]["port"]
+        port = self.status()[server].port
         password = json.loads((self.directory / ".freehold" / "secrets.json").read_text())[f"{server}/admin"]
         if server == "postgres":
             return f"postgresql://admin:{password}@{LOOPBACK}:{port}/postgres?sslmode=disable"

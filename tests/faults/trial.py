@@ -43,6 +43,11 @@ class Trial:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.observer.close()
 
+    def reopen(self) -> None:
+        """Look at the system anew: it was started again, perhaps at other ports."""
+        self.observer.close()
+        self.observer = Observer(self.system)
+
     def load(self) -> Load:
         """Make a load on the doors that are open now; it runs while its `with` block does."""
         return Load(self.ledger, self.system.doors(), seed=next(self._loads))
