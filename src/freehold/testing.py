@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import importlib
 import logging
 import os
 import secrets
@@ -45,6 +46,18 @@ _OWN_SERVERS = {
     "mongo": "FREEHOLD_MONGO_URL",
     "kafka": "FREEHOLD_KAFKA_URL",
 }
+_USED_IN_THREADS = (
+    "embedded.kafka",
+    "embedded.mongo",
+    "embedded.postgres",
+    "parts",
+    "process",
+    "provision.drop",
+    "provision.kafka",
+    "provision.mongo",
+    "provision.postgres",
+    "running",
+)
 _logger = logging.getLogger("freehold.testing")
 
 
@@ -236,6 +249,10 @@ class Scene:
 @pytest.fixture(scope="session")
 def freehold_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     """Give the session's servers; nothing is started before it is needed."""
+    # Imported here, in one thread: pytest rewrites our modules as they are imported, and Python 3.11's parser fails now
+    # and then when two threads do that at once.
+    for name in _USED_IN_THREADS:
+        importlib.import_module(f"freehold.runtime.{name}")
     servers = Servers(tmp_path_factory.mktemp("freehold"))
     yield servers
     servers.stop()
