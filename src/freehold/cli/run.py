@@ -28,7 +28,9 @@ def register(app: typer.Typer) -> None:
 
 
 def run(
-    service: Annotated[str, typer.Argument(help="Its name, or that of the gateway.")],
+    service: Annotated[
+        str, typer.Argument(help="Its name in the system, or the gateway's; or package.module:attribute.")
+    ],
     system: FROM = ".",
     only: Annotated[Only | None, typer.Option(help="Run this part of it alone.")] = None,
 ) -> None:
@@ -37,7 +39,9 @@ def run(
     from freehold.runtime.settings import read_settings
 
     settings = read_settings()
-    loaded = load_system(system)
+    loaded = load_system(service if ":" in service else system)
+    if ":" in service:
+        service = loaded.services[0].name
     if loaded.gateway is not None and service == loaded.gateway.name:
         from freehold.runtime.process import run_gateway
 
