@@ -11,8 +11,9 @@ from freehold.errors import ConfigurationError, FreeholdError, TopicUnavailable
 # librdkafka's own lines go through Python's logging, never straight to standard error.
 log = logging.getLogger("freehold.topic")
 
-# 3 is syslog's "error". Its warnings repeat what the errors and our own states say, and warn of settings chosen on purpose.
-LOG_LEVEL = 3
+# 2 is syslog's "critical". Its errors come to us as errors as well, and are said once, by whoever meets them; a broker that is
+# away would otherwise be told of at each attempt to reach it.
+LOG_LEVEL = 2
 
 REFUSED = {
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
