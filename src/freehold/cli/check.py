@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from freehold.cli.output import JSON, here, print_json, print_table, say
+from freehold.cli.output import JSON, external_servers, here, print_json, print_table, say
 
 if TYPE_CHECKING:
     from freehold.runtime.isolation import Identity
@@ -25,6 +25,7 @@ def register(app: typer.Typer) -> None:
     # A group of one command would lose the command's name.
     group.callback()(_checks)
     app.add_typer(group, name="check", rich_help_panel="A system")
+    app.command("doctor", rich_help_panel="This machine")(doctor)
 
 
 def isolation(json: JSON = False) -> None:
@@ -50,6 +51,24 @@ def isolation(json: JSON = False) -> None:
         )
         say(f"{len(results)} attempts, {len(failed)} not as they must be")
     if failed:
+        raise typer.Exit(1)
+
+
+def doctor(json: JSON = False) -> None:
+    """Say what this machine lacks to run a system, what your own servers lack, and how to get it.
+
+    Your own servers are those that FREEHOLD_POSTGRES_URL, FREEHOLD_MONGO_URL and FREEHOLD_KAFKA_URL name.
+    """
+    from freehold.runtime.doctor import examine
+
+    findings = examine(here().directory, external_servers())
+    missing = [finding for finding in findings if finding.grade == "missing"]
+    if json:
+        print_json(findings)
+    else:
+        print_table(("", "what", "found", "what helps"), [(x.grade, x.subject, x.found, x.mend) for x in findings])
+        say("nothing is missing" if not missing else f"{len(missing)} things are missing")
+    if missing:
         raise typer.Exit(1)
 
 

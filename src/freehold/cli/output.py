@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
     from freehold.runtime.supervisor.state import Place
 
+EXTERNAL = {"postgres": "FREEHOLD_POSTGRES_URL", "mongo": "FREEHOLD_MONGO_URL", "kafka": "FREEHOLD_KAFKA_URL"}
 WIDTH_OFF_TERMINAL = 160
 
 JSON = Annotated[bool, typer.Option("--json", help="Print data for programs.")]
@@ -25,6 +27,11 @@ def here() -> Place:
     from freehold.runtime.supervisor.state import Place
 
     return Place(Path.cwd() / ".freehold")
+
+
+def external_servers() -> dict[str, str]:
+    """Read which servers the user has, by kind: the administrator's URL of each."""
+    return {kind: os.environ[variable] for kind, variable in EXTERNAL.items() if os.environ.get(variable)}
 
 
 def say(text: str) -> None:

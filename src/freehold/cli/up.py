@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from freehold.cli.output import JSON, SYSTEM, absolute_target, console, here, print_json, say
+from freehold.cli.output import JSON, SYSTEM, absolute_target, console, external_servers, here, print_json, say
 
 if TYPE_CHECKING:
     from freehold.runtime.supervisor.display import LineDisplay, LiveDisplay
     from freehold.runtime.supervisor.state import Place, SystemState
     from freehold.runtime.supervisor.supervise import Launch
-
-EXTERNAL = {"postgres": "FREEHOLD_POSTGRES_URL", "mongo": "FREEHOLD_MONGO_URL", "kafka": "FREEHOLD_KAFKA_URL"}
 
 
 def register(app: typer.Typer) -> None:
@@ -152,8 +150,7 @@ def _launch(place: Place, source: str, *, demo: bool, ports: dict[str, int]) -> 
     from freehold.runtime.supervisor.supervise import Launch
 
     target = absolute_target(source)
-    external = {name: os.environ[variable] for name, variable in EXTERNAL.items() if os.environ.get(variable)}
-    return Launch(load_system(target), target, place, ports=ports, external=external, seeds=demo)
+    return Launch(load_system(target), target, place, ports=ports, external=external_servers(), seeds=demo)
 
 
 def _parse_ports(given: list[str] | tuple[str, ...]) -> dict[str, int]:

@@ -27,13 +27,16 @@ PACKAGES = {
 }
 
 
-def prepare_libraries(mongod: Path, links: Path, report: Callable[[str], None]) -> dict[str, str]:
+def prepare_libraries(
+    mongod: Path, links: Path, report: Callable[[str], None], *, installs: bool = True
+) -> dict[str, str]:
     """Find out what mongod lacks, before it is started, and mend that.
 
     Args:
         mongod: The server program.
         links: A folder of ours, for links to the libraries that a package brings.
         report: Told when something has to be mended.
+        installs: Whether a package of the system may be installed, where we may do that.
 
     Returns:
         The environment to start it in.
@@ -50,7 +53,7 @@ def prepare_libraries(mongod: Path, links: Path, report: Callable[[str], None]) 
             (links / missing).symlink_to(carried)
             before = os.environ.get("LD_LIBRARY_PATH")
             environment["LD_LIBRARY_PATH"] = ":".join(map(str, [links, carried.parent, *([before] if before else [])]))
-        elif f"{missing} installed" not in tried and _can_install(missing):
+        elif f"{missing} installed" not in tried and installs and _can_install(missing):
             report(f"installing the system package {PACKAGES[missing]}, which MongoDB needs")
             _install(PACKAGES[missing])
             tried.add(f"{missing} installed")
