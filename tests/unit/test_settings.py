@@ -105,6 +105,13 @@ def test_a_namespace_stands_before_names_that_servers_share() -> None:
     assert Settings().qualified("users") == "users"
 
 
+def test_the_table_of_settings_is_whole() -> None:
+    table = (Path(__file__).parents[2] / "ARCHITECTURE.md").read_text()
+    names = [name for variable in VARIABLES for name in (variable.name, *variable.aliases)]
+
+    assert [name for name in names if f"`{name}`" not in table] == []
+
+
 def test_each_setting_says_what_it_takes() -> None:
     assert [variable.name for variable in VARIABLES if not variable.takes] == []
     assert {variable.field for variable in VARIABLES} <= set(Settings.__dataclass_fields__)
