@@ -162,7 +162,7 @@ class KafkaServer:
                 check=False,
             )
         if done.returncode != 0:
-            raise StartError(f"formatting {data} for Kafka failed with code {done.returncode} (see {self.log})")
+            raise StartError(f"formatting {data} for Kafka failed: {self._process.last_lines()}")
         unfinished.rename(data)
 
     def _write_settings(self, file: Path, data: Path) -> Path:

@@ -1,6 +1,7 @@
 """A PostgreSQL 18 of one's own."""
 
 import os
+import pwd
 import shutil
 import signal
 import subprocess
@@ -162,7 +163,7 @@ class PostgresServer:
                 check=False,
             )
         if done.returncode != 0:
-            raise StartError(f"initdb of {self.directory} failed with code {done.returncode} (see {self.log})")
+            raise StartError(f"initdb of {self.directory} failed: {self._process.last_lines()}")
         (unfinished / "data").rename(self.directory)
         shutil.rmtree(unfinished)
 
@@ -189,7 +190,15 @@ def find_program(name: str) -> Path:
 
 
 def as_ordinary_user(directory: Path, command: list[str]) -> list[str]:
-    """Wrap a command of PostgreSQL, which refuses to run as root, if root is what we are."""
-    if os.geteuid() != 0:
+    """Wrap a command of PostgreSQL if we are whom it refuses: root, or a user without an account."""
+    if os.geteuid() != 0 and _has_account():
         return command
     return [sys.executable, "-I", "-S", unprivileged.__file__, str(directory), *command]
+
+
+def _has_account() -> bool:
+    try:
+        pwd.getpwuid(os.geteuid())
+    except KeyError:
+        return False
+    return True

@@ -60,11 +60,11 @@ class ServerProcess:
         while time.monotonic() < limit:
             if not self.is_running():
                 code = self._process.returncode if self._process else None
-                raise StartError(f"{self.name} ended with code {code} while starting: {self._last_lines()}")
+                raise StartError(f"{self.name} ended with code {code} while starting: {self.last_lines()}")
             if is_ready():
                 return
             time.sleep(POLL_S)
-        raise StartError(f"{self.name} did not answer within {timeout_s:g} s: {self._last_lines()}")
+        raise StartError(f"{self.name} did not answer within {timeout_s:g} s: {self.last_lines()}")
 
     def stop(self, stop_signal: signal.Signals, timeout_s: float) -> None:
         """End the process in order; kill its group if it has not ended within `timeout_s`."""
@@ -81,7 +81,8 @@ class ServerProcess:
             process.wait(KILL_TIMEOUT_S)
         self._process = None
 
-    def _last_lines(self) -> str:
+    def last_lines(self) -> str:
+        """Quote the end of the log, and say where it is."""
         try:
             with self.log.open("rb") as log:
                 log.seek(max(0, log.seek(0, os.SEEK_END) - 4096))

@@ -1,4 +1,4 @@
-"""Run a command that refuses root, when we are root: `python unprivileged.py DIRECTORY COMMAND...`.
+"""Run a command that refuses root and users without an account: `python unprivileged.py DIRECTORY COMMAND...`.
 
 This file runs as a script, by itself, so that nothing of it happens in the process that starts servers. Two ways, in
 this order; either way DIRECTORY and all in it is given to the user that the command will be:
