@@ -32,5 +32,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.section("faults: time to recover, under load")
         for line in trial.lines():
             terminalreporter.write_line(line)
-        if config.cache is not None:
-            config.cache.set("freehold/recovery", [recovery.as_json() for recovery in trial.recoveries])
+        cache: pytest.Cache | None = getattr(config, "cache", None)  # it can be switched off
+        if cache is not None:
+            cache.set("freehold/recovery", [recovery.as_json() for recovery in trial.recoveries])
