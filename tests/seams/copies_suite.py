@@ -31,6 +31,7 @@ class CopiesSuite:
     """Inherit and give `product` and the fixture `url`."""
 
     product: Product
+    many_orders = 12_000
 
     @pytest.fixture
     async def store(self, url: str, service: str) -> AsyncIterator[Any]:
@@ -202,7 +203,7 @@ class CopiesSuite:
         assert {order["credit"] for order in orders.values()} == {29}
 
     async def test_customer_with_many_orders_is_followed_by_all(self, store: Any, copies: Copies) -> None:
-        count = 12_000
+        count = self.many_orders
         await self.bring(copies, state(at(1), ANN))
 
         async def place_many(tx: Any, numbers: range) -> None:

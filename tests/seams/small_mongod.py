@@ -27,10 +27,12 @@ def small_mongod(directory: Path, *, is_replica_set: bool = True) -> Iterator[st
         port = free.getsockname()[1]
     replica_set = ["--replSet", "freehold", "--oplogSize", str(OPLOG_MB)] if is_replica_set else []
     mongod = find_mongod()
+    # What a crash would have to replay is kept: the log forgets up to the last checkpoint only, here every second.
     command = [
         str(mongod),
         *("--dbpath", str(directory), "--port", str(port), "--bind_ip", "127.0.0.1", "--nounixsocket"),
-        *("--wiredTigerCacheSizeGB", "0.25", "--logpath", str(directory / "log"), *replica_set),
+        *("--wiredTigerCacheSizeGB", "1", "--syncdelay", "1"),
+        *("--logpath", str(directory / "log"), *replica_set),
     ]
     environment = prepare_libraries(mongod, directory / "libraries", lambda _: None)
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
