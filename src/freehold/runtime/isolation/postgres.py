@@ -151,21 +151,21 @@ def _end_connections(service: Identity, other: Identity) -> str:
 
 
 def _read_slot(service: Identity, other: Identity) -> str:
-    with _probe_slot(service, other) as slot, _connection(service.store_url) as connection:
+    with _probe_slot(other, f"read_{service.name}") as slot, _connection(service.store_url) as connection:
         connection.execute("SELECT * FROM pg_logical_slot_peek_binary_changes(%s, NULL, 1)", [slot])
     return "read it"
 
 
 def _drop_slot(service: Identity, other: Identity) -> str:
-    with _probe_slot(service, other) as slot, _connection(service.store_url) as connection:
+    with _probe_slot(other, f"drop_{service.name}") as slot, _connection(service.store_url) as connection:
         connection.execute("SELECT pg_drop_replication_slot(%s)", [slot])
     return "dropped it"
 
 
 @contextlib.contextmanager
-def _probe_slot(service: Identity, other: Identity) -> Iterator[str]:
+def _probe_slot(other: Identity, purpose: str) -> Iterator[str]:
     """Let the other make a slot like its relay's, for as long as it is needed: its own must not be put at risk."""
-    slot = f"{PROBE}_{service.name}_{other.name}"[:63]
+    slot = f"{PROBE}_{purpose}"[:63]
     drop = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = %s"
     with _connection(other.store_url) as owner:
         owner.execute(drop, [slot])
