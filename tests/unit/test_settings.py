@@ -9,7 +9,7 @@ import pytest
 
 from freehold.errors import ConfigurationError, DeclarationError
 from freehold.http.cursor import derive_key
-from freehold.runtime.load import load_service, load_system
+from freehold.runtime.load import load_part, load_service, load_system
 from freehold.runtime.log import set_up_logs
 from freehold.runtime.settings import VARIABLES, Settings, read_settings
 from freehold.telemetry import enter_trace, leave_trace
@@ -171,6 +171,34 @@ def test_a_system_is_loaded_from_its_folder_and_by_name(tmp_path: Path, monkeypa
         load_system("shop_for_load.system:number")
     with pytest.raises(DeclarationError, match="has no 'none'"):
         load_system("shop_for_load.system:none")
+
+
+def test_a_part_is_loaded_without_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("one", "two", "door"):
+        folder = tmp_path / "parted" / name
+        folder.mkdir(parents=True)
+        (folder / "__init__.py").write_text("")
+    (tmp_path / "parted" / "__init__.py").write_text("")
+    (tmp_path / "parted" / "one" / "service.py").write_text(
+        "from freehold import Postgres, Service\n"
+        "async def app(scope, receive, send): ...\n"
+        "one = Service(name='one', store=Postgres(), app=app)\n"
+    )
+    (tmp_path / "parted" / "two" / "service.py").write_text("raise RuntimeError('two was imported')\n")
+    (tmp_path / "parted" / "door" / "gateway.py").write_text("class door:\n    name = 'door'\n")
+    (tmp_path / "parted" / "system.py").write_text(
+        "from freehold import System\nfrom parted.one.service import one\nsystem = System(name='s', services=[one])\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    source = str(tmp_path / "parted")
+
+    assert load_part(source, "one").name == "one"
+    assert load_part(source, "door").name == "door"
+    assert load_part("parted.system:system", "one").name == "one"
+    with pytest.raises(DeclarationError, match="two was imported"):
+        load_part(source, "two")
+    with pytest.raises(DeclarationError, match="no service 'three'"):
+        load_part(source, "three")
 
 
 def test_what_is_not_there_is_said_to_be_so(tmp_path: Path) -> None:

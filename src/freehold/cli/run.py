@@ -35,21 +35,17 @@ def run(
     only: Annotated[Only | None, typer.Option(help="Run this part of it alone.")] = None,
 ) -> None:
     """Run one service, or the gateway, with its settings from the environment (freehold config show)."""
-    from freehold.runtime.load import load_system
+    from freehold.runtime.load import load_part, load_service
+    from freehold.runtime.process import run_gateway, run_service
     from freehold.runtime.settings import read_settings
+    from freehold.service import Service
 
     settings = read_settings()
-    loaded = load_system(service if ":" in service else system)
-    if ":" in service:
-        service = loaded.services[0].name
-    if loaded.gateway is not None and service == loaded.gateway.name:
-        from freehold.runtime.process import run_gateway
-
-        run_gateway(loaded.gateway, settings)
+    part = load_service(service) if ":" in service else load_part(system, service)
+    if isinstance(part, Service):
+        run_service(part, settings, only=only.value if only else None)
     else:
-        from freehold.runtime.process import run_service
-
-        run_service(loaded.service(service), settings, only=only.value if only else None)
+        run_gateway(part, settings)
 
 
 def demo(
@@ -61,7 +57,7 @@ def demo(
     import asyncio
 
     from freehold.runtime.demo import write_demo
-    from freehold.runtime.load import load_system
+    from freehold.runtime.load import load_part
     from freehold.runtime.settings import read_settings
 
     def progress(done: int, total: int) -> None:
@@ -71,4 +67,4 @@ def demo(
         else:
             say(f"{service}: {done:,} of {total:,}")
 
-    asyncio.run(write_demo(load_system(system).service(service), read_settings(), progress))
+    asyncio.run(write_demo(load_part(system, service), read_settings(), progress))

@@ -145,7 +145,7 @@ def _malformed(raw: bytes, error: Exception) -> Problem:
 def _check_keys(raw: bytes) -> None:
     # msgspec keeps the last of two equal keys silently, and two readers may keep different ones.
     try:
-        json.loads(raw, object_pairs_hook=_unique)
+        _keys_decoder.decode(raw.decode())
     except (ValueError, RecursionError) as error:
         raise _malformed(raw, error) from None
 
@@ -163,6 +163,9 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
             errors=[Fault(f"/{_escape(shown)}", "is there twice")],
         )
     return found
+
+
+_keys_decoder = json.JSONDecoder(object_pairs_hook=_unique)
 
 
 def _check_text(value: Any) -> None:

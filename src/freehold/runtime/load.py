@@ -29,6 +29,28 @@ def load_system(source: str) -> System:
     return found
 
 
+def load_part(source: str, name: str) -> Any:
+    """Load what one process runs: the service of that name, or the gateway.
+
+    A system that keeps each in a folder of its own, `NAME/service.py` (or `NAME/gateway.py`) with `NAME` in it, is not
+    loaded whole: a process starts faster and is smaller without the others' code and drivers.
+
+    Raises:
+        ConfigurationError: Nothing is there.
+        DeclarationError: There is none of that name.
+    """
+    if ":" not in source:
+        folder = _file_of(Path(source)).parent / name
+        for file in (folder / "service.py", folder / "gateway.py"):
+            found = getattr(_import(_module_of(file), source), name, None) if file.is_file() else None
+            if getattr(found, "name", None) == name:
+                return found
+    system = load_system(source)
+    if getattr(system.gateway, "name", None) == name:
+        return system.gateway
+    return system.service(name)
+
+
 def load_service(source: str, name: str | None = None) -> Service:
     """Load one service: the one of that name from a system, or the only one that is there.
 
@@ -47,27 +69,34 @@ def load_service(source: str, name: str | None = None) -> Service:
 def _load(source: str) -> Any:
     module_name, colon, attribute = source.rpartition(":")
     if not colon:
-        module_name, attribute = _module_of(Path(source)), "system"
+        module_name, attribute = _module_of(_file_of(Path(source))), "system"
+    module = _import(module_name, source)
+    if not hasattr(module, attribute):
+        raise DeclarationError(f"{module_name} has no {attribute!r}; put `{attribute} = System(...)` there")
+    return getattr(module, attribute)
+
+
+def _import(module_name: str, source: str) -> Any:
     try:
-        module = importlib.import_module(module_name)
+        return importlib.import_module(module_name)
     except FreeholdError:
         raise
     except ModuleNotFoundError as error:
         raise ConfigurationError(_not_found(source, module_name, error)) from error
     except Exception as error:
         raise DeclarationError(f"{source} cannot be imported: {type(error).__name__}: {error}") from error
-    if not hasattr(module, attribute):
-        raise DeclarationError(f"{module_name} has no {attribute!r}; put `{attribute} = System(...)` there")
-    return getattr(module, attribute)
 
 
-def _module_of(path: Path) -> str:
+def _file_of(path: Path) -> Path:
     file = path if path.suffix == ".py" else path / "system.py"
     if not file.is_file():
         raise ConfigurationError(
             f"{path} is no system: there is no {file}; give a folder that has system.py, or module:attribute"
         )
-    file = file.resolve()
+    return file.resolve()
+
+
+def _module_of(file: Path) -> str:
     root = _root_of(file)
     if str(root) not in sys.path:
         sys.path.insert(0, str(root))
