@@ -86,6 +86,14 @@ def test_half_a_jar_is_fetched_again(tmp_path: Path, repository: Path) -> None:
     assert jar.read_bytes() == whole
 
 
+def test_cache_that_cannot_be_made_is_named(tmp_path: Path, repository: Path) -> None:
+    (tmp_path / "cache").write_text("a file")
+    said = fetch_without_network(tmp_path / "cache", repository)
+
+    assert said.startswith(f"missing Kafka's libraries cannot be kept in {tmp_path}/cache/freehold/jars")
+    assert "XDG_CACHE_HOME" in said
+
+
 def test_cache_is_where_the_environment_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
 

@@ -5,7 +5,6 @@ import secrets as randomness
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -13,13 +12,13 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from freehold.errors import StartError
-from freehold.runtime.embedded import tied
 from freehold.runtime.embedded.archive import Archive
 from freehold.runtime.embedded.kafka_settings import ADMIN, LOGGING, format_settings
 from freehold.runtime.embedded.libraries import fetch_jars, find_java
 from freehold.runtime.embedded.orphans import end_orphans
 from freehold.runtime.embedded.ports import LOOPBACK, is_listening, reserve_port
 from freehold.runtime.embedded.process import Report, ServerProcess, open_log
+from freehold.runtime.embedded.tied import tied
 from freehold.runtime.provision.secrets import Secrets, write_private
 from freehold.topic.address import SASL_PLAIN_TEXT, KafkaAddress
 
@@ -38,7 +37,7 @@ class KafkaServer:
         directory: Where the data is kept; made by the first start.
         port: The port to use, and no other; without it the usual one if it is free, else any.
         secrets: Where the passwords of the administrator and of the controller are kept.
-        training: A file to write Java's archive to when the server stops (see archive.py).
+        training: A file to record to what Java's archive shall hold (see archive.py).
     """
 
     name = "kafka"
@@ -130,10 +129,15 @@ class KafkaServer:
     def _address(self) -> KafkaAddress:
         return KafkaAddress((f"{LOOPBACK}:{self.port}",), ADMIN, self._password, SASL_PLAIN_TEXT)
 
+    def archive_command(self, record: Path, archive: Path) -> list[str]:
+        """Give the command that makes Java's archive of what a training run recorded."""
+        options = ["-XX:AOTMode=create", f"-XX:AOTConfiguration={record}", f"-XX:AOTCache={archive}"]
+        return [*tied(), str(find_java()), *JAVA_OPTIONS, *options, "-cp", self._classpath]
+
     def _java(self) -> list[str]:
         java = [str(find_java()), *JAVA_OPTIONS, *LOGGING]
         if self._training:
-            return [sys.executable, "-I", "-S", tied.__file__, *java, f"-XX:AOTCacheOutput={self._training}"]
+            return [*tied(), *java, "-XX:AOTMode=record", f"-XX:AOTConfiguration={self._training}"]
         return [*java, *(self._archive.options() if self._archive else [])]
 
     def _format(self, data: Path) -> None:

@@ -111,7 +111,12 @@ def _download(jars: list[Jar], report: Callable[[str], None]) -> None:
     except ImportError as error:
         raise MissingPartError("Kafka's jars cannot be downloaded: install the package jgo") from error
     cache = find_cache() / "jars"
-    cache.mkdir(parents=True, exist_ok=True)
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MissingPartError(
+            f"Kafka's libraries cannot be kept in {cache} ({error.strerror}); name another folder in XDG_CACHE_HOME"
+        ) from error
     total_bytes = sum(jar.size_bytes for jar in jars)
     with tempfile.TemporaryDirectory(dir=cache, prefix="incoming-") as incoming:
         known = Path(os.environ.get("M2_REPO") or Path.home() / ".m2" / "repository")

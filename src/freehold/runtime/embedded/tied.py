@@ -11,6 +11,11 @@ import sys
 PR_SET_PDEATHSIG = 1
 
 
+def tied() -> list[str]:
+    """Give what to put before a command, so that it ends when the thread that starts it does."""
+    return [sys.executable, "-I", "-S", __file__]
+
+
 def main(command: list[str]) -> None:
     """Tie this process to its parent, where the system can do that, and become the command."""
     if sys.platform == "linux":

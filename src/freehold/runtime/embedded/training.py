@@ -3,6 +3,7 @@
 import fcntl
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -17,6 +18,7 @@ from freehold.topic.address import KafkaAddress
 
 LOWEST_PRIORITY = 19
 ARCHIVES_KEPT = 3  # of some 70 MB each
+RECORD_TIMEOUT_S = 60.0
 WRITE_TIMEOUT_S = 120.0
 REQUEST_TIMEOUT_S = 20.0
 TOPIC = "training"
@@ -27,22 +29,23 @@ def train() -> Path:
     """Make the archive, unless it is there; when another process is at it, wait for that."""
     os.nice(LOWEST_PRIORITY)
     with tempfile.TemporaryDirectory(prefix="freehold-training-") as scratch:
-        result = Path(scratch) / "kafka.aot"
-        server = KafkaServer(Path(scratch) / "kafka", secrets=Secrets(Path(scratch) / "secrets.json"), training=result)
+        place, record = Path(scratch), Path(scratch) / "kafka.record"
+        server = KafkaServer(place / "kafka", secrets=Secrets(place / "secrets.json"), training=record)
         archive = server.prepare(lambda _: None).file
         archive.parent.mkdir(parents=True, exist_ok=True)
         with (archive.parent / "training.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if archive.exists():
-                return archive
-            stop_timeout_s = 0.0
-            try:
-                server.start(lambda _: None)
-                _exercise(server.admin_url)
-                stop_timeout_s = WRITE_TIMEOUT_S
-            finally:
-                server.stop(stop_timeout_s)
-            _keep(result, archive)
+            if not archive.exists():
+                try:
+                    server.start(lambda _: None)
+                    _exercise(server.admin_url)
+                    server.stop(RECORD_TIMEOUT_S)
+                finally:
+                    server.stop(0)  # if something went wrong: at once
+                result = place / "kafka.aot"
+                command = server.archive_command(record, result)
+                subprocess.run(command, stdout=subprocess.DEVNULL, check=True, timeout=WRITE_TIMEOUT_S)
+                _keep(result, archive)
     return archive
 
 
@@ -81,7 +84,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     try:
         archive = train()
-    except FreeholdError as error:
+    except (FreeholdError, OSError, subprocess.SubprocessError) as error:
         sys.stderr.write(f"Java's archive for Kafka could not be made, starts stay slower: {error}\n")
         return 1
     sys.stdout.write(f"{archive}\n")
