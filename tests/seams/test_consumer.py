@@ -1,17 +1,93 @@
-"""The consumer on real Kafka and both stores, in all four combinations of owner and subscriber."""
+"""The consumer on real Kafka and both stores: exactly once in effect, whatever is repeated, stopped or refused."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka import Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 
-from tests.seams.pair import COMBINATIONS, copies, delete, effects, owner, subscriber, update, update_many
+from freehold.consumer.loop import Consumer
+from freehold.consumer.progress import ConsumerState, PartitionState
+from freehold.runtime.embedded.kafka import KafkaServer
+from freehold.runtime.provision.secrets import Secrets
+from freehold.service import Service
+from freehold.testing import Scene, TestedService
+from freehold.topic.address import KafkaAddress
+from freehold.topic.admin import Topics
+from freehold.topic.partition import partition_of
+from tests.seams.pair import (
+    COMBINATIONS,
+    PRODUCTS,
+    Named,
+    copies,
+    delete,
+    effects,
+    owner,
+    subscriber,
+    update,
+    update_many,
+)
 
 pytestmark = pytest.mark.services
 
+LIMIT_S = 40.0
+PARTITIONS = 3
+IDS = [f"u{number}" for number in range(20)]
 Run = Callable[..., Any]
+
+
+async def until(condition: Callable[[], Awaitable[bool] | bool], what: Callable[[], object]) -> None:
+    """Wait for a named condition."""
+    try:
+        async with asyncio.timeout(LIMIT_S):
+            while True:
+                met = condition()
+                if met if isinstance(met, bool) else await met:
+                    return
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        raise AssertionError(f"not within {LIMIT_S} s: {what()}") from None
+
+
+async def consumer_of(running: TestedService) -> Consumer:
+    await until(lambda: "users" in running.running.consumers, lambda: "the consumer is started")
+    found: Consumer = running.running.consumers["users"]
+    return found
+
+
+async def set_positions(service: Service, offset: int | None, partitions: Sequence[int] = range(PARTITIONS)) -> None:
+    """Write these positions behind the consumer's back, as a restored backup would."""
+    store = service.store
+    if store.kind == "postgres":
+        change = "UPDATE freehold.positions SET next_offset = $1 WHERE partition = ANY($2)"
+        await store.pool.execute(change, offset, list(partitions))
+    else:
+        which = {"_id.partition": {"$in": list(partitions)}}
+        await store["freehold_positions"].update_many(which, {"$set": {"next_offset": offset}})
+
+
+def admin_of(scene: Scene) -> tuple[AdminClient, str]:
+    """Give an administrator of the test's Kafka, and the name of the users topic."""
+    address = KafkaAddress.parse(scene.servers.admin_url("kafka"))
+    return AdminClient(address.client_config()), f"{scene.namespace}_users"
+
+
+async def write_raw(scene: Scene, key: bytes, value: bytes | None, headers: list[tuple[str, bytes]]) -> None:
+    """Put on the topic what no relay of ours would."""
+    address = KafkaAddress.parse(scene.servers.admin_url("kafka"))
+    producer = Producer({**address.client_config(), "partitioner": "murmur2_random"})
+    producer.produce(f"{scene.namespace}_users", value, key, headers=headers)  # type: ignore[arg-type]
+    assert await asyncio.to_thread(producer.flush, LIMIT_S) == 0
 
 
 @pytest.mark.parametrize(("owning", "reading"), COMBINATIONS)
@@ -19,12 +95,330 @@ async def test_each_event_takes_effect_once_and_copies_converge(
     freehold_service: Run, owning: str, reading: str
 ) -> None:
     users, orders = owner(owning), subscriber(reading)
-    ids = [f"u{number}" for number in range(20)]
     async with freehold_service(users) as running, freehold_service(orders):
         for version in (1, 2, 3):
-            await users.store.transact(update_many, ids, version)
+            await users.store.transact(update_many, IDS, version)
         await users.store.transact(delete, "u0", 4)
         await running.settled()
 
-        assert await effects(orders) == {user_id: [1, 2, 3] for user_id in ids}
-        assert await copies(orders) == {"u0": (None, 4, True)} | {user_id: ("name 3", 3, False) for user_id in ids[1:]}
+        assert await effects(orders) == {user_id: [1, 2, 3] for user_id in IDS}
+        expected = dict.fromkeys(IDS[1:], ("name 3", 3, False))
+        assert await copies(orders) == expected | {"u0": (None, 4, True)}
+
+
+@pytest.mark.parametrize(("owning", "reading"), COMBINATIONS)
+async def test_replaying_the_whole_topic_twice_has_no_effect(freehold_service: Run, owning: str, reading: str) -> None:
+    """The positions are lost, as with a restored backup of that table alone: the guards of keys and copies hold."""
+    users, orders = owner(owning), subscriber(reading)
+    async with freehold_service(users) as running:
+        for version in (1, 2):
+            await users.store.transact(update_many, IDS, version)
+        for replay in range(3):
+            async with freehold_service(orders) as reader:
+                await running.settled()
+                applied = (await consumer_of(reader)).progress.applied_total
+                assert applied == 2 * len(IDS), f"replay {replay} read the whole topic"
+                assert await effects(orders) == {user_id: [1, 2] for user_id in IDS}
+                assert await copies(orders) == dict.fromkeys(IDS, ("name 2", 2, False))
+                await set_positions(orders, None)
+
+
+@pytest.mark.parametrize("reading", PRODUCTS)
+async def test_event_that_its_handler_refuses_stops_its_partition_alone(freehold_service: Run, reading: str) -> None:
+    refusing = True
+
+    async def refuse(_tx: Any, event: Named) -> None:
+        if refusing and event.id == "u3":
+            raise LookupError("no such thing")
+
+    users, orders = owner("mongo"), subscriber(reading, refuse)
+    partition = partition_of(b"user/u3", PARTITIONS)
+    elsewhere = [user_id for user_id in IDS if partition_of(f"user/{user_id}".encode(), PARTITIONS) != partition]
+    before = IDS[: IDS.index("u3")]
+    async with freehold_service(users) as running, freehold_service(orders) as reader:
+        await users.store.transact(update_many, IDS, 1)
+        consumer = await consumer_of(reader)
+        await until(
+            lambda: (
+                partition in consumer.progress.partitions
+                and consumer.progress.partitions[partition].state is PartitionState.STOPPED
+            ),
+            lambda: consumer.progress,
+        )
+        await users.store.transact(update_many, elsewhere, 2)
+
+        async def others_are_done() -> bool:
+            found = await effects(orders)
+            return all(found.get(user_id) == [1, 2] for user_id in elsewhere)
+
+        await until(others_are_done, lambda: consumer.progress)
+        stopped = consumer.progress.partitions[partition]
+        found = await effects(orders)
+        assert "users.UserUpdated of user/u3 cannot be applied: LookupError: no such thing" in stopped.error
+        assert f"partition {partition}, offset {stopped.offset}" in stopped.error
+        assert "u3" not in found
+        # All that is before it in its partition took effect, nothing behind it did.
+        assert all(user_id in found for user_id in before)
+        assert not [user_id for user_id in set(IDS) - set(before) - set(elsewhere) if user_id in found]
+        assert (await reader.client.get("/livez")).status_code == 200
+
+        refusing = False
+        await running.settled(LIMIT_S)
+        assert await effects(orders) == {u: [1, 2] if u in elsewhere else [1] for u in IDS}
+        assert stopped.state is PartitionState.READING
+        assert stopped.error == ""
+
+
+@pytest.mark.parametrize(
+    ("value", "headers", "said"),
+    [
+        (b"hello", [], "no ce_specversion header"),
+        (None, [], "no ce_specversion header"),
+        (b"{}", [("ce_specversion", b"1.0"), ("content-type", b"text/plain")], "content-type is 'text/plain'"),
+    ],
+)
+async def test_record_that_is_no_event_stops_its_partition_and_says_why(
+    freehold_service: Run, freehold_scene: Scene, value: bytes | None, headers: list[tuple[str, bytes]], said: str
+) -> None:
+    users, orders = owner("mongo"), subscriber("mongo")
+    partition = partition_of(b"user/u3", PARTITIONS)
+    async with freehold_service(users) as running, freehold_service(orders) as reader:
+        await users.store.transact(update, "u3", 1)
+        await running.settled()
+        await write_raw(freehold_scene, b"user/u3", value, headers)
+        consumer = await consumer_of(reader)
+        await until(
+            lambda: consumer.progress.partitions[partition].state is PartitionState.STOPPED, lambda: consumer.progress
+        )
+
+        assert said in consumer.progress.partitions[partition].error
+        report = (await reader.client.get("/readyz?verbose", headers={"accept": "application/json"})).json()
+        assert said in json.dumps(report["consumers"])
+
+
+@contextlib.asynccontextmanager
+async def applied_and_closed(freehold_service: Run, reading: str) -> AsyncIterator[Service]:
+    """Give a subscriber that has applied ten events of one user and is not running."""
+    users, orders = owner("mongo"), subscriber(reading)
+    async with freehold_service(users) as running:
+        async with freehold_service(orders):
+            for version in range(1, 11):
+                await users.store.transact(update, "u3", version)
+            await running.settled()
+        yield orders
+
+
+async def stopped_reason(freehold_service: Run, orders: Service) -> str:
+    async with freehold_service(orders) as reader:
+        consumer = await consumer_of(reader)
+        await until(lambda: consumer.progress.state is ConsumerState.STOPPED, lambda: consumer.progress)
+        assert await effects(orders) == {"u3": list(range(1, 11))}
+        assert (await reader.client.get("/readyz")).status_code == 200  # the API goes on
+        return consumer.progress.error
+
+
+@pytest.mark.parametrize("reading", PRODUCTS)
+async def test_topic_made_anew_is_not_read(freehold_service: Run, freehold_scene: Scene, reading: str) -> None:
+    async with applied_and_closed(freehold_service, reading) as orders:
+        admin, topic = admin_of(freehold_scene)
+        await make_anew(admin, topic, freehold_scene)
+
+        assert "was made anew" in await stopped_reason(freehold_service, orders)
+
+
+async def make_anew(admin: AdminClient, topic: str, scene: Scene) -> None:
+    topics = Topics(KafkaAddress.parse(scene.servers.admin_url("kafka")))
+    await asyncio.to_thread(admin.delete_topics([topic])[topic].result, LIMIT_S)
+    await until(lambda: topics.identify_or_none(topic) is None, lambda: "the topic is gone")
+    await asyncio.to_thread(topics.ensure, topic, owner("mongo").topic)
+
+
+async def test_topic_made_anew_under_a_running_consumer_stops_it(freehold_service: Run, freehold_scene: Scene) -> None:
+    users, orders = owner("mongo"), subscriber("mongo")
+    async with freehold_service(users) as running, freehold_service(orders) as reader:
+        await users.store.transact(update_many, IDS, 1)
+        await running.settled()
+        consumer = await consumer_of(reader)
+        await make_anew(*admin_of(freehold_scene), freehold_scene)
+        await until(lambda: consumer.progress.state is ConsumerState.STOPPED, lambda: consumer.progress)
+
+        assert "was made anew" in consumer.progress.error
+
+
+async def test_positions_before_the_logs_start_are_events_that_expired_unread(
+    freehold_service: Run, freehold_scene: Scene
+) -> None:
+    async with applied_and_closed(freehold_service, "postgres") as orders:
+        admin, topic = admin_of(freehold_scene)
+        policy = ConfigEntry("cleanup.policy", "delete", incremental_operation=AlterConfigOpType.SET)
+        change = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=[policy])
+        await asyncio.to_thread(admin.incremental_alter_configs([change])[change].result, LIMIT_S)
+        place = TopicPartition(topic, partition_of(b"user/u3", PARTITIONS), 5)
+        await asyncio.to_thread(admin.delete_records([place])[place].result, LIMIT_S)
+        async with freehold_service(orders, only="api"):
+            await set_positions(orders, 3, [place.partition])
+
+        assert "events expired unread" in await stopped_reason(freehold_service, orders)
+
+
+async def test_positions_after_the_logs_end_are_a_truncated_log(freehold_service: Run) -> None:
+    async with applied_and_closed(freehold_service, "mongo") as orders:
+        async with freehold_service(orders, only="api"):
+            await set_positions(orders, 1_000)
+
+        assert "the log was truncated" in await stopped_reason(freehold_service, orders)
+
+
+@pytest.mark.parametrize("reading", PRODUCTS)
+async def test_two_instances_divide_the_partitions(freehold_service: Run, reading: str) -> None:
+    users, first, second = owner("mongo"), subscriber(reading), subscriber(reading)
+    async with (
+        freehold_service(users) as running,
+        freehold_service(first, instance="orders-1") as one,
+        freehold_service(second, instance="orders-2") as two,
+    ):
+        consumers = [await consumer_of(one), await consumer_of(two)]
+
+        def divided() -> bool:
+            held = [set(consumer.progress.partitions) for consumer in consumers]
+            return all(held) and not held[0] & held[1] and held[0] | held[1] == set(range(PARTITIONS))
+
+        await until(divided, lambda: [consumer.progress for consumer in consumers])
+        for version in range(1, 6):
+            await users.store.transact(update_many, IDS, version)
+        await running.settled()
+
+        assert await effects(first) == {user_id: [1, 2, 3, 4, 5] for user_id in IDS}
+        assert all(consumer.progress.applied_total > 0 for consumer in consumers)
+
+
+@pytest.mark.parametrize("reading", PRODUCTS)
+async def test_rebalancing_under_load_takes_effect_once(freehold_service: Run, reading: str) -> None:
+    users, first = owner("mongo"), subscriber(reading)
+    async with freehold_service(users) as running, freehold_service(first, instance="orders-1"):
+        writing = asyncio.create_task(write_versions(users, 40))
+        while not writing.done():
+            async with freehold_service(subscriber(reading), instance="orders-2") as coming:
+                consumer = await consumer_of(coming)
+                await until(
+                    lambda consumer=consumer: bool(consumer.progress.partitions),  # type: ignore[misc]
+                    lambda consumer=consumer: consumer.progress,  # type: ignore[misc]
+                )
+        await writing
+        await running.settled(LIMIT_S)
+
+        assert await effects(first) == {user_id: list(range(1, 41)) for user_id in IDS}
+
+
+async def write_versions(users: Service, count: int) -> None:
+    for version in range(1, count + 1):
+        await users.store.transact(update_many, IDS, version)
+        await asyncio.sleep(0.05)  # spreads the load over some rebalances
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("reading", PRODUCTS)
+async def test_consumer_stopped_in_a_transaction_past_its_session_changes_nothing(
+    freehold_service: Run, freehold_scene: Scene, tmp_path: Path, reading: str
+) -> None:
+    """A zombie: its process is stopped inside a handler, another takes its partitions, then it goes on."""
+    users, orders = owner("mongo"), subscriber(reading)
+    async with freehold_service(users) as running:
+        store_url, kafka_url = await asyncio.to_thread(freehold_scene.provision, orders)
+        environment = os.environ | {
+            "FREEHOLD_STORE_URL": store_url,
+            "FREEHOLD_KAFKA_URL": kafka_url,
+            "FREEHOLD_NAMESPACE": freehold_scene.namespace,
+            "FREEHOLD_INSTANCE": "orders-zombie",
+        }
+        zombie = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "tests.seams.subscriber_process", reading, str(tmp_path), env=environment
+        )
+        try:
+            await users.store.transact(update_many, [*IDS, "stop"], 1)
+            await until(lambda: (tmp_path / "inside").exists(), lambda: "the zombie is inside its transaction")
+            zombie.send_signal(signal.SIGSTOP)
+            async with freehold_service(orders, instance="orders-2"):
+                await users.store.transact(update_many, [*IDS, "stop"], 2)
+                await running.settled(LIMIT_S)
+                expected = {user_id: [1, 2] for user_id in [*IDS, "stop"]}
+                assert await effects(orders) == expected
+
+                (tmp_path / "go").touch()
+                zombie.send_signal(signal.SIGCONT)
+                await users.store.transact(update_many, [*IDS, "stop"], 3)
+                await running.settled(LIMIT_S)
+                (tmp_path / "end").touch()
+                assert await asyncio.wait_for(zombie.wait(), LIMIT_S) == 0
+                assert await effects(orders) == {user_id: [1, 2, 3] for user_id in expected}
+                assert await copies(orders) == dict.fromkeys(expected, ("name 3", 3, False))
+        finally:
+            if zombie.returncode is None:
+                zombie.kill()
+                await zombie.wait()
+
+
+@pytest.mark.parametrize("reading", PRODUCTS)
+async def test_connections_cut_while_committing_take_effect_once(
+    freehold_service: Run, freehold_scene: Scene, reading: str
+) -> None:
+    """Whether a commit took effect whose answer was lost is told by the position, not guessed."""
+    users, orders = owner("mongo"), subscriber(reading)
+    async with freehold_service(users) as running, freehold_service(orders):
+        writing = asyncio.create_task(write_versions(users, 30))
+        cuts = 0
+        while not writing.done():
+            await cut_connections(freehold_scene, orders)
+            cuts += 1
+            await asyncio.sleep(0.1)
+        await writing
+        await running.settled(LIMIT_S)
+
+        assert cuts > 5
+        assert await effects(orders) == {user_id: list(range(1, 31)) for user_id in IDS}
+
+
+async def cut_connections(scene: Scene, orders: Service) -> None:
+    """End all that the subscriber has open in its store, from outside."""
+    name = f"{scene.namespace}_orders"
+    if orders.store.kind == "postgres":
+        import asyncpg
+
+        connection = await asyncpg.connect(scene.servers.admin_url("postgres"))
+        await connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", name)
+        await connection.close()
+    else:
+        from pymongo import AsyncMongoClient
+
+        async with AsyncMongoClient(scene.servers.admin_url("mongo")) as client:
+            await client.admin.command("killAllSessions", [{"user": name, "db": name}])
+
+
+@pytest.fixture
+def own_kafka(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KafkaServer]:
+    """Let the test's services use a Kafka that the test may kill."""
+    server = KafkaServer(tmp_path / "kafka", secrets=Secrets(tmp_path / "secrets.json"))
+    server.start(lambda _: None)
+    monkeypatch.setenv("FREEHOLD_KAFKA_URL", server.admin_url)
+    yield server
+    server.stop(10)
+
+
+@pytest.mark.parametrize("reading", PRODUCTS)
+async def test_killed_kafka_is_waited_for_and_nothing_is_lost_or_doubled(
+    own_kafka: KafkaServer, freehold_service: Run, reading: str
+) -> None:
+    users, orders = owner("mongo"), subscriber(reading)
+    async with freehold_service(users) as running, freehold_service(orders) as reader:
+        await users.store.transact(update_many, IDS, 1)
+        await running.settled()
+        assert own_kafka.pid is not None
+        os.kill(own_kafka.pid, signal.SIGKILL)
+        await users.store.transact(update_many, IDS, 2)
+        assert (await reader.client.get("/readyz")).status_code == 200
+        await asyncio.to_thread(own_kafka.stop, 5)
+        await asyncio.to_thread(own_kafka.start, lambda _: None)
+        await users.store.transact(update_many, IDS, 3)
+        await running.settled(LIMIT_S)
+
+        assert await effects(orders) == {user_id: [1, 2, 3] for user_id in IDS}

@@ -137,9 +137,22 @@ class Consumer:
                 if now - reported_at > REPORT_S:
                     reported_at = now
                     self._report()
+        except IdentityError as error:
+            # The log is not what it was; that it is another one altogether says more.
+            raise self._find_another_topic() or error from None
         finally:
             self._reader.close()
             self._await(self._release_all(), RELEASE_TIMEOUT_S)
+
+    def _find_another_topic(self) -> IdentityError | None:
+        """See whether the topic of this name is still the one that this session began with."""
+        known, found = self._identity, self._topics.identify(self._reader.topic)
+        if known is None or found.topic_id == known.topic_id:
+            return None
+        return IdentityError(
+            f"topic {found.name} was made anew: it was {known.topic_id}, and is {found.topic_id}; nothing of it is read "
+            f"until what was made of the former is rebuilt and its positions are dropped"
+        )
 
     def _wait_for_room(self) -> None:
         while not self._ending.is_set() and self._failure is None and self._in_hand() >= IN_HAND_RECORDS_MAX:
@@ -255,14 +268,8 @@ class Consumer:
         """See, now and then, whether the topic is still the one that the positions point into."""
         while True:
             await asyncio.sleep(IDENTITY_CHECK_S)
-            known = self._identity
             with contextlib.suppress(PeerError, OperatorError):
-                found = await asyncio.to_thread(self._topics.identify, self._reader.topic)
-                if known is not None and found.topic_id != known.topic_id:
-                    self._failure = IdentityError(
-                        f"topic {found.name} was made anew: it was {known.topic_id}, and is {found.topic_id}; "
-                        f"nothing of it is read until its positions are reset"
-                    )
+                self._failure = await asyncio.to_thread(self._find_another_topic) or self._failure
 
 
 def check_extents(topic: str, claims: Sequence[Claim], extents: Mapping[int, tuple[int, int]]) -> None:
