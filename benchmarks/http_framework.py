@@ -1,6 +1,6 @@
-"""What a framework costs per request: the same small PUT on uvicorn (uvloop, httptools), with Litestar, Starlette and bare ASGI.
+"""What a framework costs per request: the same small PUT on uvicorn (uvloop, httptools), on four applications.
 
-Run `python benchmarks/http_framework.py`. Each server is a process of its own; the figure is requests per CPU second of
+Run `python -m benchmarks.http_framework`. Each server is a process of its own; the figure is requests per CPU second of
 that process, so the load generator beside it does not enter. Source of decision 7.
 """
 
@@ -75,18 +75,19 @@ def starlette_app() -> Any:
     return Starlette(routes=[Route("/users/{user_id}", rename, methods=["PUT"])])
 
 
-def router_app() -> Any:
-    """Make the route with Starlette's router alone: errors are Freehold's edge's business, not the framework's."""
-    from starlette.requests import Request
-    from starlette.responses import Response
-    from starlette.routing import Route, Router
+def freehold_app() -> Any:
+    """Make the route as the reference system does: all its checks, and Freehold's edge around it."""
+    from freehold.http.api import Api
+    from freehold.http.edge import Edge
+    from freehold.http.operation import Answer, Operation, Request
 
-    async def rename(request: Request) -> Response:
-        data = _decode(await request.body())
-        user = User(request.path_params["user_id"], data.name, data.email, 1)
-        return Response(_encode(user), media_type="application/json", headers={"etag": '"1"'})
+    async def rename(request: Request) -> Answer:
+        return Answer(body=User(request.id(), request.body.name, request.body.email, 1), etag='"1"')
 
-    return Router([Route("/users/{user_id}", rename, methods=["PUT"])])
+    operation = Operation(
+        "PUT", "/users/{id}", rename, id="changeUser", summary="Change a user", body=Change, answers={200: User}
+    )
+    return Edge(Api(title="users", operations=[operation]), service="users")
 
 
 def bare_app() -> Any:
@@ -106,7 +107,7 @@ def bare_app() -> Any:
 
 def serve(name: str, port: int) -> None:
     """Serve one of the three until ended."""
-    app = {"litestar": litestar_app, "starlette": starlette_app, "router": router_app, "bare": bare_app}[name]()
+    app = {"litestar": litestar_app, "starlette": starlette_app, "freehold": freehold_app, "bare": bare_app}[name]()
     uvicorn.run(app, port=port, loop="uvloop", http="httptools", log_level="error", access_log=False, lifespan="off")
 
 
@@ -140,7 +141,7 @@ def cpu_s(pid: int) -> float:
 
 async def measure(pid: int, port: int) -> dict[str, float]:
     """Load one server and give requests per second and per CPU second."""
-    head = f"PUT /users/42 HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(BODY)}\r\n\r\n"
+    head = f"PUT /users/018f3c5e-7a10-7cc4-9d3a-5b1f0e2d4c6b HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(BODY)}\r\n\r\n"
     loop = asyncio.get_running_loop()
     pairs = [
         await loop.create_connection(lambda: Client(head.encode() + BODY), "127.0.0.1", port) for _ in range(CLIENTS)
@@ -185,7 +186,7 @@ def run(name: str, port: int) -> Iterable[dict[str, float]]:
 
 if __name__ == "__main__":
     print(json.dumps({"machine": platform.platform(), "cpus": os.cpu_count(), "python": platform.python_version()}))
-    for index, name in enumerate(["bare", "router", "starlette", "litestar"]):
+    for index, name in enumerate(["bare", "freehold", "starlette", "litestar"]):
         results = list(run(name, 18500 + index))
         each = [result["per_cpu_s"] for result in results]
         rates = [result["per_s"] for result in results]
