@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,13 +35,15 @@ class SmallSystem:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
 
-    def freehold(self, *arguments: str, timeout_s: float = COMMAND_TIMEOUT_S, **variables: str) -> Finished:
+    def freehold(
+        self, *arguments: str, timeout_s: float = COMMAND_TIMEOUT_S, variables: Mapping[str, str] | None = None
+    ) -> Finished:
         """Run a command to its end, and its output too: one that somebody still holds open is a failure."""
         begun_at = time.monotonic()
         done = subprocess.run(
             [sys.executable, "-m", "freehold", *arguments],
             cwd=self.directory,
-            env=environment(**variables),
+            env=environment() | dict(variables or {}),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -117,10 +119,9 @@ def small_system(directory: Path) -> Iterator[SmallSystem]:
                 os.kill(pid, signal.SIGKILL)
 
 
-def environment(**variables: str) -> dict[str, str]:
+def environment() -> dict[str, str]:
     """Make the environment of a command: what a shell has, and nothing of the test run's own settings."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("FREEHOLD_")}
-    return {**kept, **variables}
+    return {name: value for name, value in os.environ.items() if not name.startswith("FREEHOLD_")}
 
 
 def wait_until(condition: Callable[[], bool], what: str, limit_s: float = COMMAND_TIMEOUT_S) -> None:

@@ -165,7 +165,7 @@ def test_services_that_share_a_postgres_fail_the_check(system: SmallSystem, tmp_
     urls = {f"FREEHOLD_{kind.upper()}_URL": admin_url(system, kind) for kind in ("postgres", "mongo", "kafka")}
     (tmp_path / "own").mkdir()
     with small_system(tmp_path / "own") as own:
-        started = own.freehold("up", str(source), "--detach", "--no-demo", timeout_s=240, **urls)
+        started = own.freehold("up", str(source), "--detach", "--no-demo", timeout_s=240, variables=urls)
         assert started.code == 0, started.errors
         code, results = check(own)
 
