@@ -32,6 +32,8 @@ HOP_BY_HOP = frozenset(
 _REPLACED = frozenset(
     b"host content-length expect forwarded x-forwarded-for x-forwarded-host x-forwarded-proto traceparent tracestate".split()
 )
+# What may be asked a second time without asking twice (RFC 9110, 9.2.1).
+_SAFE = frozenset(("GET", "HEAD", "OPTIONS"))
 _AUTOMATIC = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 
 Headers = Iterable[tuple[bytes, bytes]]
@@ -106,6 +108,7 @@ class Asking:
             data=self._message.body,
             allow_redirects=False,
             skip_auto_headers=_AUTOMATIC,
+            middlewares=() if self._method in _SAFE else (_send_once,),
         )
         return self._answer
 
@@ -168,6 +171,23 @@ def request_headers(scope: Mapping[str, Any]) -> CIMultiDict[str]:
     if host:
         headers["X-Forwarded-Host"] = host
     return headers
+
+
+class _BrokenOff(aiohttp.ClientConnectionError):
+    """The service took a write and was gone before it answered."""
+
+
+async def _send_once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Keep aiohttp from sending a PUT or DELETE again: the first may have happened, and the second says that it did not.
+
+    It tries again on errors of these two kinds, and on no other.
+    """
+    try:
+        return await send(request)
+    except aiohttp.ClientConnectorError:
+        raise  # nothing was sent
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise _BrokenOff(str(error)) from error
 
 
 def _base(name: str, url: str | None) -> str:
