@@ -116,9 +116,9 @@ class Writer:
             "message.timeout.ms": 0,
             "message.max.bytes": MESSAGE_BYTES_MAX,
             "partitioner": "murmur2_random",
-            # Measured: a wait only adds to each event's latency; batches form by themselves as soon as there is a queue.
+            # A wait only adds to latency (decision 12); batches form by themselves as soon as there is a queue.
             "linger.ms": 0,
-            # Measured: twice as fast to drain as none or zstd; the headers repeat from record to record.
+            # Headers repeat from record to record: most of the bytes are saved, and nothing was faster (decision 12).
             "compression.type": "lz4",
             "queue.buffering.max.messages": QUEUE_MESSAGES_MAX,
             "queue.buffering.max.kbytes": QUEUE_KBYTES_MAX,
