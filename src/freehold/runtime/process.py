@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import socket
 from collections.abc import Callable, Coroutine, Iterator
@@ -28,7 +29,7 @@ from freehold.runtime.settings import Settings
 from freehold.runtime.threads import DaemonThreads
 from freehold.service import Application, Service
 
-# Requests in flight may end; then relay and consumers have EVENTS_STOP_S. Together below 4 s.
+# Requests in flight may end; then relay and consumers have EVENTS_STOP_S, and the store CLOSE_S: together below 4 s.
 DRAIN_S = 1
 # Time for a probe to see that we are not ready any more, before the door closes.
 UNREADY_S = 0.1
@@ -174,9 +175,16 @@ class Server(uvicorn.Server):
 def _catch_signals() -> asyncio.Event:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
+    loop.add_signal_handler(signal.SIGTERM, stopping.set)
+    loop.add_signal_handler(signal.SIGINT, _interrupt, stopping)
     return stopping
+
+
+def _interrupt(stopping: asyncio.Event) -> None:
+    if stopping.is_set():
+        # Whoever presses Ctrl-C twice does not want to wait; what was in hand is done again after the next start.
+        os._exit(128 + signal.SIGINT)
+    stopping.set()
 
 
 async def _unless(stopping: asyncio.Event, work: Coroutine[Any, Any, Any]) -> bool:

@@ -32,8 +32,8 @@ STORE_WAIT_S = 60.0
 PAUSE_S_MIN = 0.1
 PAUSE_S_MAX = 5.0
 # Consumers and relay finish what is in hand; what they do not finish is done again, without effect.
-EVENTS_STOP_S = 2.0
-CLOSE_S = 1.0
+EVENTS_STOP_S = 1.5
+CLOSE_S = 0.5
 _logger = logging.getLogger("freehold.runtime")
 
 
@@ -121,12 +121,13 @@ class RunningService:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        stops = [_bounded("consumer", consumer.stop(EVENTS_STOP_S)) for consumer in self.consumers.values()]
+        bound_s = EVENTS_STOP_S + CLOSE_S
+        stops = [_bounded("consumer", consumer.stop(EVENTS_STOP_S), bound_s) for consumer in self.consumers.values()]
         if self.relay is not None:
-            stops.append(_bounded("relay", asyncio.to_thread(self.relay.stop, EVENTS_STOP_S)))
+            stops.append(_bounded("relay", asyncio.to_thread(self.relay.stop, EVENTS_STOP_S), bound_s))
         stops.append(self._lifespan.stop())
         await asyncio.gather(*stops)
-        await _bounded("store", self.service.store.close())
+        await _bounded("store", self.service.store.close(), CLOSE_S)
 
     async def _start_relay(self) -> None:
         await asyncio.to_thread(_import_events)
@@ -198,9 +199,9 @@ async def _until_answered(do: Callable[[], Awaitable[T]]) -> T:
         pause_s = min(2 * pause_s, 1.0)
 
 
-async def _bounded(what: str, stopping: Awaitable[Any]) -> None:
+async def _bounded(what: str, stopping: Awaitable[Any], bound_s: float) -> None:
     try:
-        async with asyncio.timeout(EVENTS_STOP_S + CLOSE_S):
+        async with asyncio.timeout(bound_s):
             await stopping
     except TimeoutError:
         _logger.warning("%s did not stop in time; what it had in hand is done again after the next start", what)
