@@ -29,6 +29,7 @@ class Proxy:
         self.cut_at = b""
         self.is_forwarded = True
         self.requests = 0
+        self._has_answered = True
 
     @property
     def url(self) -> str:
@@ -57,7 +58,7 @@ class Proxy:
         is_cut = asyncio.Event()
         tasks = [
             asyncio.ensure_future(self._forward_requests(reader, server_writer, is_cut)),
-            asyncio.ensure_future(_forward_answers(server_reader, writer, is_cut)),
+            asyncio.ensure_future(self._forward_answers(server_reader, writer, is_cut)),
         ]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -74,7 +75,8 @@ class Proxy:
     ) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(1 << 16):
-                self.requests += 1
+                self.requests += self._has_answered
+                self._has_answered = False
                 if self.cut_at and self.cut_at in data:
                     self.cut_at = b""
                     if not self.is_forwarded:
@@ -83,14 +85,16 @@ class Proxy:
                 writer.write(data)
                 await writer.drain()
 
-
-async def _forward_answers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, is_cut: asyncio.Event) -> None:
-    with contextlib.suppress(OSError):
-        while data := await reader.read(1 << 16):
-            if is_cut.is_set():
-                # The server has done what it was asked for, and the client never hears of it.
-                return
-            writer.write(data)
+    async def _forward_answers(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, is_cut: asyncio.Event
+    ) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(1 << 16):
+                if is_cut.is_set():
+                    # The server has done what it was asked for, and the client never hears of it.
+                    return
+                self._has_answered = True
+                writer.write(data)
 
 
 @contextlib.asynccontextmanager

@@ -13,6 +13,7 @@ import pytest
 from freehold.errors import CommitUnknown, ConfigurationError, PublishError, StoreUnavailable
 from freehold.store import postgres
 from freehold.store.postgres import Postgres
+from freehold.testing import Servers
 from tests.seams.conftest import Database
 from tests.seams.on_postgres import SHOP, OnPostgres
 from tests.seams.product import PUBLISHES, UserUpdated
@@ -31,8 +32,8 @@ class TestPostgres(StoreSuite):
     def service(self, empty_postgres: Database) -> str:
         return empty_postgres.service
 
-    async def test_write_with_event_takes_three_round_trips(self, url: str, service: str) -> None:
-        """BEGIN, the author's statement, and the outbox row together with COMMIT."""
+    async def test_write_with_event_takes_two_round_trips(self, url: str, service: str) -> None:
+        """BEGIN and the author's statement, then the outbox row and COMMIT."""
         async with through_proxy(url, service) as (store, proxy):
             await store.transact(self.create, "u1")
             await store.transact(self.rename, "u1", "prepared by now")
@@ -40,7 +41,131 @@ class TestPostgres(StoreSuite):
 
             await store.transact(self.rename, "u1", "Ben")
 
-            assert proxy.requests - before == 3
+            assert proxy.requests - before == 2
+
+    async def test_transaction_without_a_statement_takes_none(self, url: str, service: str) -> None:
+        async def decide(_tx: Any) -> str:
+            return "nothing to do"
+
+        async with through_proxy(url, service) as (store, proxy):
+            await store.fetchval("SELECT 1")
+            before = proxy.requests
+
+            assert await store.transact(decide) == "nothing to do"
+            assert proxy.requests == before
+
+    async def test_event_alone_leaves(self, store: Any) -> None:
+        async def announce(tx: Any) -> None:
+            tx.publish(UserUpdated, {"id": "u1", "name": "Ann", "version": 1})
+
+        await store.transact(announce)
+
+        assert [row.key for row in await self.product.read_outbox(store)] == ["user/u1"]
+
+    async def test_transaction_in_the_transaction_is_refused(self, store: Any) -> None:
+        """It would send a second BEGIN, and commit without the events."""
+
+        async def nest(tx: Any) -> None:
+            async with tx.connection.transaction():
+                await self.create(tx, "u1")
+
+        with pytest.raises(asyncpg.InterfaceError, match="SAVEPOINT"):
+            await store.transact(nest)
+
+        assert await self.product.read_user(store, "u1") is None
+
+    async def test_savepoint_undoes_a_part(self, store: Any) -> None:
+        async def try_twice(tx: Any) -> None:
+            await tx.execute("SAVEPOINT attempt")
+            await self.product.insert_user(tx, "u1", "first")
+            await tx.execute("ROLLBACK TO SAVEPOINT attempt")
+            await self.create(tx, "u1", "second")
+
+        await store.transact(try_twice)
+
+        assert (await self.product.read_user(store, "u1") or {})["name"] == "second"
+
+    async def test_statement_after_the_end_is_refused(self, store: Any) -> None:
+        async def keep(tx: Any) -> Any:
+            await tx.fetchval("SELECT 1")
+            return tx
+
+        kept = await store.transact(keep)
+
+        with pytest.raises(asyncpg.InterfaceError, match="over"):
+            await kept.execute("INSERT INTO users VALUES ('u1', 'Ann', 1)")
+
+    async def test_first_statement_that_asyncpg_refuses_leaves_the_connection_clean(
+        self, url: str, service: str, store: Any
+    ) -> None:
+        """BEGIN was sent ahead of a statement that is never sent."""
+        single = Postgres(migrations=SHOP, connections=1)
+        await single.open(url, service=service, publishes=PUBLISHES)
+        query = "INSERT INTO users VALUES ($1, 'Ann', 1)"
+
+        async def insert(tx: Any, value: object) -> None:
+            await tx.execute(query, value)
+
+        await single.transact(insert, "u1")
+        for _ in range(3):
+            with pytest.raises(asyncpg.DataError):
+                await single.transact(insert, 7)
+            left = await store.fetchval(
+                "SELECT count(*) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND state LIKE 'idle in transaction%'"
+            )
+            assert left == 0
+        await single.transact(insert, "u2")
+
+        assert await store.fetchval("SELECT count(*) FROM users") == 2
+        await single.close()
+
+    async def test_more_transactions_than_connections_wait_their_turn(self, url: str, service: str, store: Any) -> None:
+        few = Postgres(migrations=SHOP, connections=2)
+        await few.open(url, service=service, publishes=PUBLISHES)
+
+        await asyncio.gather(*(few.transact(self.create, f"u{number}") for number in range(40)))
+
+        assert await few.fetchval("SELECT count(*) FROM users") == 40
+        used = await store.fetchval(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%FROM users'"
+        )
+        assert used <= 3
+        await few.close()
+
+    async def test_transaction_that_gets_no_connection_is_told_so(
+        self, url: str, service: str, store: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(postgres, "UNAVAILABLE_AFTER_S", 0.2)
+        single = Postgres(migrations=SHOP, connections=1)
+        await single.open(url, service=service, publishes=PUBLISHES)
+
+        async def nest(_tx: Any) -> None:
+            await single.transact(self.create, "u1")
+
+        async with asyncio.timeout(5):
+            with pytest.raises(StoreUnavailable, match="no connection"):
+                await single.transact(nest)
+        await single.transact(self.create, "u1")
+        await single.close()
+
+    async def test_settings_reloaded_meanwhile_do_no_harm(
+        self, url: str, service: str, store: Any, freehold_servers: Servers
+    ) -> None:
+        """The server then says more than asyncpg or we asked for, at any moment."""
+        await store.transact(self.create, "u1")
+        admin = await asyncpg.connect(freehold_servers.admin_url("postgres"))
+        try:
+            for zone in ("Asia/Tokyo", "Europe/Paris"):
+                await admin.execute(f"ALTER SYSTEM SET timezone = '{zone}'")
+                await admin.execute("SELECT pg_reload_conf()")
+                await asyncio.gather(*(store.transact(self.rename, "u1", zone) for _ in range(10)))
+        finally:
+            await admin.execute("ALTER SYSTEM RESET timezone")
+            await admin.execute("SELECT pg_reload_conf()")
+            await admin.close()
+
+        assert (await self.product.read_user(store, "u1") or {})["version"] == 21
 
     async def test_statement_error_comes_as_it_is(self, store: Any) -> None:
         await store.transact(self.create, "u1")

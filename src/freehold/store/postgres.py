@@ -7,8 +7,9 @@ carries the outbox rows and COMMIT together.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
@@ -19,8 +20,9 @@ from freehold.errors import CommitUnknown, ConfigurationError, ConflictError, Pu
 from freehold.event import Event
 from freehold.outbox.outgoing import Outgoing
 from freehold.store import CONFLICT_RUNS_MAX, Backlog, migrations
+from freehold.store.postgres_connections import CONFLICTS, LOST, REFUSED, UNUSABLE, Connections, OwnConnection, Session
 from freehold.store.postgres_transaction import PostgresTransaction
-from freehold.telemetry import StoreCounts, tracer
+from freehold.telemetry import OPERATION, SERVICE, STORE, StoreCounts, is_recording, tracer
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -46,27 +48,7 @@ CONFLICT_PAUSE_MAX_S = 0.25
 # Conflicts that each waited for a lock must not add up to minutes.
 CONFLICT_TIME_MAX_S = 20.0
 BACKLOG_ROWS_MAX = 10_000
-
-# Another transaction was in the way: running this one again can succeed. A cached plan that a migration made
-# invalid is of that kind too.
-_CONFLICTS = (
-    asyncpg.SerializationError,
-    asyncpg.DeadlockDetectedError,
-    asyncpg.LockNotAvailableError,
-    asyncpg.InvalidCachedStatementError,
-)
-# The connection is gone, or the server will not have it.
-_LOST = (
-    asyncpg.PostgresConnectionError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.TooManyConnectionsError,
-    asyncpg.IdleInTransactionSessionTimeoutError,
-    OSError,
-    TimeoutError,
-)
-_REFUSED = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError, asyncpg.InvalidNameError)
+NOT_OPEN = "the store is not open; the runtime opens it before the service starts, a test by `await store.open(...)`"
 
 
 class Postgres:
@@ -94,7 +76,8 @@ class Postgres:
         self.epoch = 1
         self.counts = StoreCounts()
         self._isolation = isolation
-        self._connections = connections
+        self._connections_max = connections
+        self._connections: Connections | None = None
         self._pool: asyncpg.Pool | None = None
         self._url = ""
         self._service = ""
@@ -113,37 +96,38 @@ class Postgres:
         async def call(tx: PostgresTransaction) -> T:
             return await run(tx, *args, **kwargs)
 
-        if not trace.get_current_span().is_recording():
+        if not is_recording():
             return await self._run_until_committed(call)
         attributes = {
             "db.system.name": "postgresql",
-            "freehold.service": self._service,
-            "freehold.store": self._service,
-            "freehold.operation": getattr(run, "__name__", "transaction"),
+            SERVICE: self._service,
+            STORE: self._service,
+            OPERATION: getattr(run, "__name__", "transaction"),
         }
         with tracer.start_as_current_span("transact", kind=trace.SpanKind.CLIENT, attributes=attributes):
             return await self._run_until_committed(call)
 
     @property
     def pool(self) -> asyncpg.Pool:
-        """The pool of asyncpg itself, for reads."""
+        """The pool of asyncpg itself, for what `fetch` and its like cannot do; its connections are apart from theirs."""
         if self._pool is None:
-            raise StoreUnavailable(
-                "the store is not open; the runtime opens it before the service starts, a test by `await store.open(...)`"
-            )
+            raise StoreUnavailable(NOT_OPEN)
         return self._pool
 
     async def fetch(self, query: str, *args: Any) -> list[asyncpg.Record]:
         """Read rows outside any transaction."""
-        return await self.pool.fetch(query, *args)
+        async with self._reading() as connection:
+            return await connection.fetch(query, *args)
 
     async def fetchrow(self, query: str, *args: Any) -> asyncpg.Record | None:
         """Read one row outside any transaction; None when there is none."""
-        return await self.pool.fetchrow(query, *args)
+        async with self._reading() as connection:
+            return await connection.fetchrow(query, *args)
 
     async def fetchval(self, query: str, *args: Any) -> Any:
         """Read one value outside any transaction; None when there is no row."""
-        return await self.pool.fetchval(query, *args)
+        async with self._reading() as connection:
+            return await connection.fetchval(query, *args)
 
     async def open(self, url: str, *, service: str, publishes: tuple[type[Event], ...]) -> None:
         """Connect; see `freehold.store`.
@@ -156,19 +140,17 @@ class Postgres:
         try:
             self._pool = await asyncpg.create_pool(
                 url,
-                min_size=1,
-                max_size=self._connections,
-                max_inactive_connection_lifetime=60.0,
+                min_size=0,
+                max_size=self._connections_max,
                 timeout=CONNECT_TIMEOUT_S,
                 command_timeout=COMMAND_TIMEOUT_S,
-                # The default costs a round trip at each release; transactions here end themselves.
-                reset=_keep_session,
                 server_settings=self._session_settings(),
             )
+            self._connections = Connections(self._connect, self._connections_max)
             await self._read_epoch()
-        except _REFUSED as error:
+        except REFUSED as error:
             raise ConfigurationError(f"PostgreSQL refused the store of {service}: {error}") from error
-        except _LOST as error:
+        except LOST as error:
             raise StoreUnavailable(f"PostgreSQL did not answer for the store of {service}: {error!r}") from error
 
     async def migrate(self) -> list[str]:
@@ -190,27 +172,29 @@ class Postgres:
             finally:
                 await connection.close(timeout=ROLLBACK_TIMEOUT_S)
             await self._read_epoch()
-        except _LOST as error:
+        except LOST as error:
             raise StoreUnavailable(f"the connection was lost while migrating {self._service}: {error!r}") from error
         return names
 
     async def close(self) -> None:
         """Let go of every connection; idempotent."""
         pool, self._pool = self._pool, None
-        if pool is None:
-            return
-        try:
-            async with asyncio.timeout(ROLLBACK_TIMEOUT_S):
-                await pool.close()
-        except TimeoutError:
-            pool.terminate()
+        connections, self._connections = self._connections, None
+        for each in (connections, pool):
+            if each is None:
+                continue
+            try:
+                async with asyncio.timeout(ROLLBACK_TIMEOUT_S):
+                    await each.close()
+            except (TimeoutError, *LOST, asyncpg.InterfaceError):
+                each.terminate()
 
     async def ping(self) -> None:
         """Raise StoreUnavailable unless the database answers within a second and takes writes."""
         try:
             async with asyncio.timeout(PING_TIMEOUT_S):
                 is_read_only = await self.pool.fetchval("SELECT current_setting('transaction_read_only') = 'on'")
-        except (*_LOST, asyncpg.InterfaceError) as error:
+        except (*LOST, asyncpg.InterfaceError) as error:
             raise StoreUnavailable(f"the store of {self._service} does not answer: {error!r}") from error
         if is_read_only:
             raise StoreUnavailable(f"the store of {self._service} takes no writes: it is a standby or set read-only")
@@ -223,7 +207,7 @@ class Postgres:
                 " FROM (SELECT created_at FROM freehold.outbox LIMIT $1) AS waiting",
                 BACKLOG_ROWS_MAX,
             )
-        except (*_LOST, asyncpg.InterfaceError) as error:
+        except (*LOST, asyncpg.InterfaceError) as error:
             raise StoreUnavailable(f"the outbox of {self._service} could not be counted: {error!r}") from error
         return Backlog(row["rows"], max(0.0, float(row["age_s"]))) if row else Backlog(0, 0.0)
 
@@ -252,7 +236,7 @@ class Postgres:
                 return await self._run_once(call)
             except CommitUnknown:
                 raise
-            except _CONFLICTS as error:
+            except CONFLICTS as error:
                 self.counts.conflicts += 1
                 if runs >= CONFLICT_RUNS_MAX or clock() - started_at > CONFLICT_TIME_MAX_S:
                     raise ConflictError(
@@ -268,18 +252,19 @@ class Postgres:
             await asyncio.sleep(random.uniform(0, pause_s))  # noqa: S311 (spreads the runs; nothing secret)
 
     async def _run_once(self, call: Callable[[PostgresTransaction], Awaitable[T]]) -> T:
-        connection = await self._acquire()
-        is_open = True
+        connections = self._open_connections()
+        session = await self._acquire(connections)
+        outgoing = Outgoing(self._service, self.epoch, self._publishes)
+        tx = PostgresTransaction(session, outgoing)
+        is_over = False
         try:
-            await connection.execute("BEGIN")
-            outgoing = Outgoing(self._service, self.epoch, self._publishes)
-            tx = PostgresTransaction(connection, outgoing)
             result = await call(tx)
             final_statement = await tx.finish()
-            if _is_gone(connection):
+            if session.connection.is_closed():
                 raise asyncpg.ConnectionDoesNotExistError("the connection was closed")
-            await self._commit(connection, final_statement)
-            is_open = False
+            if final_statement:
+                await self._commit(session.connection, final_statement)
+            is_over = True
             self.counts.transactions += 1
             self.counts.events += len(outgoing.rows)
             return result
@@ -290,18 +275,23 @@ class Postgres:
                 f"{self._service} published one version of an entity in two transactions ({error.detail}); "
                 f"raise the version by one in the statement that changes the row"
             ) from error
-        except (*_LOST, asyncpg.InterfaceError) as error:
+        except (*LOST, *UNUSABLE) as error:
             # An author's own time-out or socket is not ours: only a connection that is gone makes it our matter.
-            if not _is_gone(connection):
+            if not session.is_gone(error):
                 raise
             raise _Lost from error
         finally:
-            await self._release(connection, is_open)
+            tx.end()
+            if is_over:
+                connections.release(session)
+            else:
+                # Shielded: a request that was cancelled must not leave its locks behind.
+                await asyncio.shield(asyncio.ensure_future(_roll_back(connections, session)))
 
-    async def _commit(self, connection: Any, final_statement: str) -> None:
+    async def _commit(self, connection: OwnConnection, final_statement: str) -> None:
         try:
             status = await connection.execute(final_statement)
-        except (*_LOST, asyncpg.InterfaceError) as error:
+        except (*LOST, asyncpg.InterfaceError) as error:
             raise CommitUnknown(
                 f"the store of {self._service} was lost while committing; read what is there before trying again"
             ) from error
@@ -311,44 +301,55 @@ class Postgres:
                 "a statement of this transaction failed and the error was swallowed; everything was rolled back"
             )
 
-    async def _acquire(self) -> Any:
+    async def _acquire(self, connections: Connections) -> Session:
         try:
-            return await self.pool.acquire(timeout=UNAVAILABLE_AFTER_S)
-        except _REFUSED as error:
+            return await connections.acquire(UNAVAILABLE_AFTER_S)
+        except REFUSED as error:
             raise StoreUnavailable(f"PostgreSQL refused the store of {self._service}: {error}") from error
-        except _LOST as error:
+        except LOST as error:
             raise _Lost from error
 
-    async def _release(self, connection: Any, is_open: bool) -> None:
-        if is_open:
-            # Shielded: a request that was cancelled must not leave its locks behind.
-            await asyncio.shield(asyncio.ensure_future(self._roll_back_and_release(connection)))
-        else:
-            await self.pool.release(connection)
-
-    async def _roll_back_and_release(self, connection: Any) -> None:
+    @contextlib.asynccontextmanager
+    async def _reading(self) -> AsyncIterator[OwnConnection]:
+        """Lend a connection for one statement outside any transaction."""
+        connections = self._open_connections()
         try:
-            if not _is_gone(connection):
-                await connection.execute("ROLLBACK", timeout=ROLLBACK_TIMEOUT_S)
-        except (*_LOST, asyncpg.InterfaceError, asyncpg.PostgresError):
-            if not _is_gone(connection):
-                connection.terminate()
+            session = await self._acquire(connections)
+        except _Lost as error:
+            raise StoreUnavailable(f"the store of {self._service} gives no connection: {error.__cause__!r}") from error
+        try:
+            yield session.connection
+        except (*LOST, *UNUSABLE) as error:
+            if not session.is_gone(error):
+                raise
+            raise StoreUnavailable(f"the store of {self._service} was lost while it was read: {error!r}") from error
         finally:
-            if self._pool is not None:
-                await self._pool.release(connection)
+            connections.release(session)
+
+    def _open_connections(self) -> Connections:
+        if self._connections is None:
+            raise StoreUnavailable(NOT_OPEN)
+        return self._connections
+
+    async def _connect(self) -> OwnConnection:
+        return await asyncpg.connect(
+            self._url,
+            timeout=CONNECT_TIMEOUT_S,
+            command_timeout=COMMAND_TIMEOUT_S,
+            server_settings=self._session_settings(),
+            connection_class=OwnConnection,
+        )
 
 
 class _Lost(Exception):
     """The connection was lost before the commit was asked for; its cause says how."""
 
 
-def _is_gone(connection: Any) -> bool:
+async def _roll_back(connections: Connections, session: Session) -> None:
     try:
-        return bool(connection.is_closed())
-    except asyncpg.InterfaceError:
-        # The pool takes a connection that broke away from whoever holds it.
-        return True
-
-
-async def _keep_session(connection: Any) -> None:
-    """Leave the session as it is when its connection goes back to the pool."""
+        if not session.connection.is_closed():
+            await session.connection.execute("ROLLBACK", timeout=ROLLBACK_TIMEOUT_S)
+    except (*LOST, *UNUSABLE, asyncpg.PostgresError):
+        session.connection.terminate()
+    finally:
+        connections.release(session)

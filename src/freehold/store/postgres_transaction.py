@@ -10,10 +10,12 @@ import asyncpg
 from freehold.errors import PublishError
 from freehold.event import Event, OutboxRow
 from freehold.outbox.outgoing import Outgoing
+from freehold.store.postgres_connections import OwnConnection, Session
 
 # Up to here the rows go into the statement that commits; beyond it COPY is faster than what that saves.
 ROWS_IN_STATEMENT_MAX = 64
 OUTBOX_COLUMNS = ("key", "version", "index", "type", "headers", "data")
+_INSERT = "INSERT INTO freehold.outbox (key, version, index, type, headers, data) VALUES "
 
 
 class PostgresTransaction:
@@ -22,19 +24,28 @@ class PostgresTransaction:
     It must not be kept after the function returns, nor used by two tasks at once.
     """
 
-    def __init__(self, connection: Any, outgoing: Outgoing) -> None:
-        self.connection = connection
+    def __init__(self, session: Session, outgoing: Outgoing) -> None:
+        self._session: Session | None = session
         self._outgoing: Outgoing | None = outgoing
+        self._has_begun = False
+
+    @property
+    def connection(self) -> OwnConnection:
+        """The connection of asyncpg itself, for COPY, cursors and the like."""
+        if self._session is None:
+            raise asyncpg.InterfaceError("the transaction is over; use it inside the function that it was given to")
+        if not self._has_begun:
+            self._has_begun = True
+            self._session.begin()
+        return self._session.connection
 
     async def fetch(self, query: str, *args: Any) -> list[asyncpg.Record]:
         """Run a statement and return its rows."""
-        rows: list[asyncpg.Record] = await self.connection.fetch(query, *args)
-        return rows
+        return await self.connection.fetch(query, *args)
 
     async def fetchrow(self, query: str, *args: Any) -> asyncpg.Record | None:
         """Run a statement and return its first row; None when there is none."""
-        row: asyncpg.Record | None = await self.connection.fetchrow(query, *args)
-        return row
+        return await self.connection.fetchrow(query, *args)
 
     async def fetchval(self, query: str, *args: Any, column: int = 0) -> Any:
         """Run a statement and return one value of its first row; None when there is none."""
@@ -42,8 +53,7 @@ class PostgresTransaction:
 
     async def execute(self, query: str, *args: Any) -> str:
         """Run a statement and return its status, such as "UPDATE 1"."""
-        status: str = await self.connection.execute(query, *args)
-        return status
+        return await self.connection.execute(query, *args)
 
     async def executemany(self, query: str, args: Iterable[Sequence[Any]]) -> None:
         """Run a statement once for each sequence of arguments."""
@@ -79,22 +89,26 @@ class PostgresTransaction:
     async def finish(self) -> str:
         """End the author's part and give the statement that commits, with the outbox rows in it.
 
-        Many rows are written here already, by COPY.
+        Many rows are written here already, by COPY. Nothing is to be committed, and "" is given, when no statement ran.
         """
         rows = self._outgoing.rows if self._outgoing is not None else []
         self._outgoing = None
         if not rows:
-            return "COMMIT"
-        if len(rows) > ROWS_IN_STATEMENT_MAX:
-            await self.connection.copy_records_to_table(
-                "outbox",
-                schema_name="freehold",
-                columns=OUTBOX_COLUMNS,
-                records=[(r.key, r.version, r.index, r.type, r.headers, r.data) for r in rows],
-            )
-            return "COMMIT"
-        values = ",".join(map(_format_row, rows))
-        return f"INSERT INTO freehold.outbox (key, version, index, type, headers, data) VALUES {values};COMMIT"  # noqa: S608
+            return "COMMIT" if self._has_begun else ""
+        connection = self.connection
+        if len(rows) <= ROWS_IN_STATEMENT_MAX:
+            return f"{_INSERT}{','.join(map(_format_row, rows))};COMMIT"
+        await connection.copy_records_to_table(
+            "outbox",
+            schema_name="freehold",
+            columns=OUTBOX_COLUMNS,
+            records=[(r.key, r.version, r.index, r.type, r.headers, r.data) for r in rows],
+        )
+        return "COMMIT"
+
+    def end(self) -> None:
+        """Let go of the connection: whoever kept the transaction can do nothing with it."""
+        self._session = self._outgoing = None
 
 
 def quote_identifier(name: str) -> str:
