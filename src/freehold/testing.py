@@ -162,9 +162,8 @@ class Scene:
         from freehold.runtime.settings import Settings
 
         store_url, kafka_url = await asyncio.to_thread(self.provision, service)
-        settings = Settings(
-            store_url=store_url, kafka_url=kafka_url, namespace=self.namespace, **({"port": 0} | changes)
-        )
+        own: dict[str, Any] = {"store_url": store_url, "kafka_url": kafka_url, "namespace": self.namespace, "port": 0}
+        settings = Settings(**(own | changes))
         running = RunningService(service, settings, only=only)
         listener = listen(settings)
         url = "http://{}:{}".format(*listener.getsockname()[:2])

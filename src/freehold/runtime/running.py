@@ -97,7 +97,7 @@ class RunningService:
         if ran:
             _logger.info("migrated: %s", ", ".join(ran))
         for replica in self.service.replicates:
-            await make_copies(self.service, replica).prepare()
+            await _until_answered(make_copies(self.service, replica).prepare)
         self.health.store = store
         self.metrics.store = store
         self.health.waits_for = "the application"
