@@ -34,7 +34,8 @@ async def write_demo(progress: Callable[[int, int], None]) -> None:
     for number, new in enumerate(demo_orders()):
         by_customer.setdefault(new.user_id, []).append((number, new))
     done = 0
-    customer_ids = list(by_customer)
+    # In the order in which users writes them, so that both can write at the same time.
+    customer_ids = sorted(by_customer)
     for start in range(0, len(customer_ids), CHUNK_CUSTOMERS):
         chunk = {each: by_customer[each] for each in customer_ids[start : start + CHUNK_CUSTOMERS]}
         first = next(iter(chunk.values()))[0][0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from freehold.identifier import new_id
 from systems.database_per_service.orders.order import Status
 from systems.database_per_service.tests.shop import LINE, Shop
+from systems.database_per_service.tests.topic import records_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -180,11 +182,12 @@ async def test_order_tells_others_of_each_step_and_nothing_of_the_person(shop: S
     await _move(shop, order, "paid")
     await shop.settled()
 
-    events = await _published(shop, order["id"])
+    records = await records_of(shop, "orders", f"order/{order['id']}")
+    states = [json.loads(record.value) for record in records]
 
-    assert [event["type"] for event in events] == ["orders.OrderPlaced", "orders.OrderUpdated"]
-    assert [event["data"]["status"] for event in events] == ["placed", "paid"]
-    assert events[0]["data"] == {
+    assert [record.headers["ce_type"] for record in records] == [b"orders.OrderPlaced", b"orders.OrderUpdated"]
+    assert [state["status"] for state in states] == ["placed", "paid"]
+    assert states[0] == {
         "id": order["id"],
         "user_id": user["id"],
         "status": "placed",
@@ -204,47 +207,3 @@ async def _customer(shop: Shop) -> dict[str, Any]:
 async def _move(shop: Shop, order: dict[str, Any], status: str, if_match: str | None = None) -> Any:
     headers = {"If-Match": if_match} if if_match else {}
     return await shop.orders.client.patch(f"/orders/{order['id']}", json={"status": status}, headers=headers)
-
-
-async def _published(shop: Shop, order_id: str) -> list[dict[str, Any]]:
-    """Read what lies on the topic of one order."""
-    records = await asyncio.to_thread(_records, shop, "orders")
-    return [record for record in records if record["key"] == f"order/{order_id}"]
-
-
-def _records(shop: Shop, service: str) -> list[dict[str, Any]]:
-    import json
-
-    from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
-
-    from freehold.topic.address import KafkaAddress
-
-    running = shop.orders.running
-    name = running.settings.qualified(service)
-    address = KafkaAddress.parse(running.settings.kafka_url)
-    reader = Consumer(address.client_config() | {"group.id": name, "enable.auto.commit": False})
-    records: list[dict[str, Any]] = []
-    try:
-        partitions = reader.list_topics(name, timeout=10).topics[name].partitions
-        for partition in partitions:
-            _, end = reader.get_watermark_offsets(TopicPartition(name, partition), timeout=10)
-            reader.assign([TopicPartition(name, partition, OFFSET_BEGINNING)])
-            position = 0
-            while position < end:
-                message = reader.poll(10)
-                assert message is not None, f"{name}/{partition} ends at {end}, read up to {position}"
-                assert message.error() is None, message.error()
-                position = message.offset() + 1
-                headers = dict(message.headers() or [])
-                records.append(
-                    {
-                        "key": message.key().decode(),
-                        "type": headers["ce_type"].decode(),
-                        "headers": headers,
-                        "data": json.loads(message.value()),
-                        "raw": message.value(),
-                    }
-                )
-    finally:
-        reader.close()
-    return records

@@ -1,0 +1,68 @@
+"""The demo data: the same every time, through the services' own functions, and an interrupted run goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+
+import msgspec
+import pytest
+
+from systems.database_per_service.cast import ORDER_COUNT, USER_COUNT
+from systems.database_per_service.orders import demo as orders_demo
+from systems.database_per_service.tests.shop import Shop
+from systems.database_per_service.users import demo as users_demo
+
+# Of all that the demos write but clocks: it changes only on purpose.
+DIGEST = "9b774a9b1f82c7f69221517ec58c6dd38f942e55cc7fc1ed2d7d71850c5872e2"
+# A minute is what a newcomer is promised; this is for machines that do other things beside.
+LIMIT_S = 150.0
+
+
+class Interrupted(Exception):
+    """The demo is stopped on its way."""
+
+
+def stop_after(count: int):  # type: ignore[no-untyped-def]
+    def progress(done: int, total: int) -> None:
+        if done >= count:
+            raise Interrupted
+
+    return progress
+
+
+def quiet(done: int, total: int) -> None:
+    assert 0 < done <= total
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.timeout(300)
+async def test_demo_is_written_once_even_when_interrupted(shop: Shop) -> None:
+    began = time.monotonic()
+    with pytest.raises(Interrupted):
+        await users_demo.write_demo(stop_after(USER_COUNT // 4))
+    with pytest.raises(Interrupted):
+        # It waits for the customers' copies, which come by events.
+        await orders_demo.write_demo(stop_after(ORDER_COUNT // 50))
+    await asyncio.gather(users_demo.write_demo(quiet), orders_demo.write_demo(quiet))
+    seconds = time.monotonic() - began
+    await shop.users.settled(limit_s=60)
+
+    users, orders = shop.users.service.store, shop.orders.service.store
+    assert await users.fetchval("SELECT count(*) FROM users WHERE version = 1") == USER_COUNT
+    assert await orders["customers"].count_documents({"version": 1}) == USER_COUNT
+    assert await orders["orders"].count_documents({"version": 1, "customer.version": 1}) == ORDER_COUNT
+    assert seconds < LIMIT_S
+
+    await users_demo.write_demo(quiet)
+    await orders_demo.write_demo(quiet)
+    assert (await users.backlog()).rows == (await orders.backlog()).rows == 0
+    assert await orders["orders"].count_documents({}) == ORDER_COUNT
+
+
+def test_demo_is_the_same_every_time() -> None:
+    people = msgspec.json.encode(list(users_demo.demo_people()))
+    placed = msgspec.json.encode(orders_demo.demo_orders())
+
+    assert hashlib.sha256(people + placed).hexdigest() == DIGEST
