@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 from freehold import Postgres, Service
@@ -85,3 +86,16 @@ async def test_a_process_that_stops_is_not_ready_first() -> None:
     report = await health.report(verbose=True)
 
     assert (report.ready, report.checks[0].detail) == (False, "stopping")
+
+
+async def test_each_metric_is_in_the_guide(freehold_scene: Scene) -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "guides" / "observe.md").read_text()
+    service = Service(name="watched", store=STORE, app=app)
+    async with freehold_scene.run(service) as running:
+        await running.client.get("/")
+        text = (await running.client.get("/metrics")).text
+
+    families = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE ")}
+    ours = {name for name in families if name.startswith(("http_", "freehold_"))}
+    assert len(ours) > 5
+    assert [name for name in sorted(ours) if f"`{name}`" not in guide] == []

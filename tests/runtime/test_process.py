@@ -14,6 +14,8 @@ from freehold.service import Service
 from freehold.testing import Scene
 from tests.runtime.service_process import READY_S, STOP_S, Process, free_port, is_connected
 
+ROOT = Path(__file__).parents[2]
+SYSTEM = str(ROOT / "systems" / "database_per_service")
 MODULE = "counting_service"
 # Owns a table, publishes with each write; slow and hanging on request.
 SERVICE = """
@@ -244,3 +246,24 @@ def test_a_part_alone_runs_no_other(start: Start, only: str, status: int, ships:
 
 def password(url: str) -> str:
     return url.partition("://")[2].partition("@")[0].partition(":")[2]
+
+
+def test_the_gateway_runs_the_same_way(tmp_path: Path) -> None:
+    upstreams = {f"FREEHOLD_UPSTREAM_{name}": f"http://127.0.0.1:{free_port()}" for name in ("USERS", "ORDERS")}
+    process = Process(tmp_path, ["gateway", "--system", SYSTEM], {"PYTHONPATH": str(ROOT), **upstreams})
+    process.wait_until_ready()
+    down = process.get("/users/018f3c5e-7a10-7cc4-9d3a-5b1f0e2d4c6b")
+    unknown = process.get("/nothing")
+    code, took_s = process.stop()
+
+    assert (down.status_code, down.headers["content-type"]) == (503, "application/problem+json")
+    assert (unknown.status_code, unknown.headers["content-type"]) == (404, "application/problem+json")
+    assert (code, took_s < STOP_S) == (0, True)
+
+
+def test_a_gateway_without_its_upstreams_says_which(tmp_path: Path) -> None:
+    process = Process(tmp_path, ["gateway", "--system", SYSTEM], {"PYTHONPATH": str(ROOT)})
+
+    assert process.process.wait(READY_S) != 0
+    assert "FREEHOLD_UPSTREAM_" in process.log.read_text()
+    assert "Traceback" not in process.log.read_text()
