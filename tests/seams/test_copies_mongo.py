@@ -10,6 +10,7 @@ from pymongo import IndexModel
 
 from freehold.errors import EventRejected, StoreUnavailable
 from freehold.replica import Copies
+from freehold.replica.mongo import AT_ONCE_MIN
 from freehold.store.mongo import Collection
 from tests.seams.conftest import Database
 from tests.seams.copies_suite import ANN, BEN, CopiesSuite, at, state
@@ -90,6 +91,33 @@ class TestMongoCopies(CopiesSuite):
         await self.bring(copies, state(at(2), ANN), state(at(1), BEN))
 
         assert await write_counts(store) == before
+
+    async def test_batch_that_meets_a_transaction_waits_for_it(self, store: Any, copies: Copies) -> None:
+        """A large batch is tried in one transaction, which cannot wait; then it goes one by one, which can."""
+        has_read, may_commit = asyncio.Event(), asyncio.Event()
+
+        async def place_slowly(tx: Any) -> None:
+            await self.order(tx, "o1", "c7")
+            has_read.set()
+            await may_commit.wait()
+
+        placing = asyncio.ensure_future(store.transact(place_slowly))
+        await has_read.wait()
+        states = [state(at(1), ANN, f"c{number}") for number in range(2 * AT_ONCE_MIN)]
+        bringing = asyncio.ensure_future(self.bring(copies, *states))
+        await asyncio.wait([bringing], timeout=0.3)
+        assert not bringing.done()
+        may_commit.set()
+        await asyncio.gather(placing, bringing)
+
+        assert {copy["name"] for copy in (await self.product.read_copies(store)).values()} == {"Ann"}
+        assert (await self.product.read_orders(store))["o1"]["name"] == "Ann"
+
+    async def test_batch_with_one_state_that_is_refused_is_refused(self, store: Any, copies: Copies) -> None:
+        states = [state(at(1), ANN, f"c{number}") for number in range(2 * AT_ONCE_MIN)]
+
+        with pytest.raises(EventRejected):
+            await copies.apply([*states, state(at(1), {**ANN, "credit": 2**63}, "too much")])
 
     async def test_server_that_is_away_is_an_interruption(self, store: Any, copies: Copies) -> None:
         await store.close()
