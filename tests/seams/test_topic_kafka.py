@@ -281,3 +281,20 @@ def test_tail_gives_the_last_records_in_the_order_of_their_time(
 
     assert [record.value for record in tail(address, topic, last=4, follow=False)] == [b"5", b"6", b"7", b"8"]
     assert len(list(tail(address, topic, last=100, follow=False))) == 9
+
+
+def test_a_writer_with_records_on_their_way_lets_go_of_them(address: KafkaAddress, topic: str) -> None:
+    """To purge what is on its way is fatal to an idempotent producer; whoever closes it must not hear of that."""
+    for _ in range(5):
+        writer = Writer(address, topic)
+        writer.open()
+        shipment = Shipment(20_000)
+        for number in range(20_000):
+            assert writer.send(f"user/{number}", b"{}" * 100, [], shipment)
+        until = time.monotonic() + LIMIT_S
+        while shipment.waiting == 20_000:
+            assert time.monotonic() < until, "nothing was acknowledged"
+            writer.poll(0.001)
+        writer.close()
+
+        assert 0 <= shipment.waiting < 20_000

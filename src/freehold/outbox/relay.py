@@ -126,14 +126,15 @@ class Relay:
         while not self._stopping.is_set():
             shipped = self.progress.shipped_total
             try:
-                self._attempt()
+                try:
+                    self._attempt()
+                finally:
+                    self._let_go()
             except _Stopped as stopped:
                 log.warning("relay of %s: %s", self._writer.topic, stopped)
             except Exception as error:  # noqa: BLE001 -- even a bug must be seen in `progress`, and not end the thread in silence
                 pause_s = PAUSE_S_MIN if self.progress.shipped_total > shipped else min(pause_s * 2, PAUSE_S_MAX)
                 self._retry(error, pause_s)
-            finally:
-                self._let_go()
         self.progress.state = RelayState.STOPPED
 
     def _attempt(self) -> None:
@@ -242,7 +243,6 @@ class Relay:
 
     def _retry(self, error: Exception, pause_s: float) -> None:
         """Say why, and wait a little, so that a server that comes back is not met by everybody at once."""
-        self._let_go()
         is_expected = isinstance(error, FreeholdError)
         text = str(error) if is_expected else f"{type(error).__name__}: {error}"
         if text != self.progress.last_error:

@@ -8,6 +8,8 @@ fails for good is found by the caller, who begins again from what was not acknow
 
 from __future__ import annotations
 
+import contextlib
+
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from freehold.errors import TopicUnavailable
@@ -97,8 +99,10 @@ class Writer:
         """
         producer, self._producer = self._producer, None
         if producer is not None:
-            producer.purge()
-            producer.flush(CLOSE_WAIT_S)
+            # Dropping what is on its way is fatal to a producer that must leave no gap; it is dropped with it.
+            with contextlib.suppress(KafkaException):
+                producer.purge()
+                producer.flush(CLOSE_WAIT_S)
 
     @property
     def _opened(self) -> Producer:
