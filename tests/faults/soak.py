@@ -94,6 +94,7 @@ def main(arguments: Sequence[str]) -> int:
     options = parse(arguments)
     print(f"seed {options.seed}, {options.kills} kills, at most {options.minutes:g} minutes", flush=True)
     directory = Path(options.directory or tempfile.mkdtemp(prefix="freehold-soak-"))
+    directory.mkdir(parents=True, exist_ok=True)
     system = RunningSystem(directory)
     stop_at = time.monotonic() + options.minutes * 60
     found: list[str] = []
