@@ -180,7 +180,8 @@ def _produce(address: KafkaAddress, rows: list[tuple[str, bytes, bytes]]) -> flo
 
 async def _bulk_write(store_url: str) -> float:
     """Write the same documents bare: upserts by id in unordered batches, majority."""
-    async with AsyncMongoClient(store_url) as client:
+    client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(store_url)
+    async with client:
         bare = client.get_default_database()["bare_items"]
         started = time.perf_counter()
         for first in range(0, EVENTS, BATCH):

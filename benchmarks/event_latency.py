@@ -13,6 +13,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import asyncpg
 from confluent_kafka import Consumer, TopicPartition
@@ -110,7 +111,8 @@ def _follow_topic(stage: Stage, ready: threading.Event, stop: threading.Event) -
 
 
 def _follow_copies(stage: Stage, ready: threading.Event, stop: threading.Event) -> Iterator[str]:
-    with MongoClient(stage.store_url("orders")) as client:
+    client: MongoClient[dict[str, Any]] = MongoClient(stage.store_url("orders"))
+    with client:
         customers = client.get_default_database()["customers"]
         with customers.watch([{"$project": {"documentKey": 1}}], max_await_time_ms=200) as stream:
             ready.set()

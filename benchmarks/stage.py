@@ -63,7 +63,8 @@ class Stage:
 
     def processes(self) -> dict[str, dict[str, Any]]:
         """Give `freehold status --json` by name."""
-        return {each["name"]: each for each in json.loads(self.freehold("status", "--json"))["processes"]}
+        processes: list[dict[str, Any]] = json.loads(self.freehold("status", "--json"))["processes"]
+        return {each["name"]: each for each in processes}
 
     def port(self, name: str) -> int:
         """Give the port of a service or of the gateway."""
@@ -81,9 +82,9 @@ class Stage:
 
     def admin_url(self, server: str) -> str:
         """Give a server with the administrator's credentials."""
-        makers = {"postgres": PostgresServer, "mongo": MongoServer, "kafka": KafkaServer}
-        port = self.processes()[server]["port"]
-        return makers[server](self.place.directory / server, port=port, secrets=self.place.secrets).admin_url
+        makers: dict[str, Any] = {"postgres": PostgresServer, "mongo": MongoServer, "kafka": KafkaServer}
+        port = urlsplit(self.processes()[server]["url"]).port
+        return str(makers[server](self.place.directory / server, port=port, secrets=self.place.secrets).admin_url)
 
 
 def cpu_s(pid: int) -> float:

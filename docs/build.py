@@ -69,7 +69,7 @@ def _methods(value: object) -> list[tuple[str, object]]:
 def _signature(function: object) -> str:
     target = function.__func__ if isinstance(function, (classmethod, staticmethod)) else function
     assert callable(target)
-    return re.sub(r"^\((self|cls)(, )?", "(", str(inspect.signature(target))).replace("|", "\\|")
+    return re.sub(r"^\((self|cls)(, )?", "(", str(inspect.signature(target)).replace("'", ""))
 
 
 def _first_line(function: object) -> str:
@@ -79,7 +79,7 @@ def _first_line(function: object) -> str:
 def _commands() -> list[list[str]]:
     import typer.main
 
-    from freehold.cli import application
+    from freehold.cli import app
 
     def walk(group: object, words: list[str]) -> list[list[str]]:
         found: list[list[str]] = []
@@ -88,12 +88,12 @@ def _commands() -> list[list[str]]:
                 found += [[*words, name], *walk(command, [*words, name])]
         return found
 
-    return walk(typer.main.get_command(application), [])
+    return walk(typer.main.get_command(app), [])
 
 
 def _help(*words: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-m", "freehold", *words, "--help"],
+        [str(Path(sys.executable).with_name("freehold")), *words, "--help"],
         env={"PATH": "/usr/bin:/bin", "COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1"},
         capture_output=True,
         text=True,

@@ -38,7 +38,7 @@ def test_no_name_says_nothing() -> None:
         f"{name(path)}:{function.lineno} {function.name}"
         for path in CODE
         for function in functions(path)
-        if SAYING_NOTHING & set(function.name.split("_"))
+        if SAYING_NOTHING - {"base"} & set(function.name.split("_"))  # a base backup is PostgreSQL's own word
     ]
 
     assert nothing == []
