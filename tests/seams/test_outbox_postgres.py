@@ -16,7 +16,7 @@ import pytest
 
 from freehold.errors import ConfigurationError, FencedError, PeerError
 from freehold.event import OutboxRow
-from freehold.outbox import CHUNK_ROWS, Chunk
+from freehold.outbox import CHUNK_ROWS, Chunk, postgres
 from freehold.outbox.postgres import PostgresOutbox
 from freehold.outbox.postgres_lease import LEASE_S
 from freehold.testing import Servers
@@ -284,6 +284,33 @@ class TestPostgresLog:
         invalidate_slots(freehold_servers.admin_url("postgres"), f"freehold_{service}")
 
         assert source.open()
+        rows = sweep(source)
+        insert(connection, "user/a", 2)
+        connection.commit()
+        rows += follow(source, 1)
+
+        assert [row.version for row in rows] == [1, 2]
+
+    def test_slot_that_is_far_behind_is_made_anew(
+        self,
+        source: PostgresOutbox,
+        begin: Callable[[], psycopg.Connection],
+        url: str,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """Else what is new would wait until all was read that the sweep has already."""
+        assert source.open()
+        sweep(source)
+        source.close()
+        connection = begin()
+        insert(connection, "user/a", 1)
+        connection.execute("INSERT INTO users SELECT i::text, 'Ann', 1 FROM generate_series(1, 1000) AS i")
+        connection.commit()
+        before = confirmed(url)
+        monkeypatch.setattr(postgres, "SLOT_BEHIND_BYTES_MAX", 10_000)
+
+        assert source.open()
+        assert confirmed(url) > before + 10_000
         rows = sweep(source)
         insert(connection, "user/a", 2)
         connection.commit()

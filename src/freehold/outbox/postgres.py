@@ -56,6 +56,9 @@ SESSION_OPTIONS = (
 MESSAGES_AT_ONCE = 20_000
 # How long a former holder's connections are waited for after they were ended.
 SLOT_FREE_TIMEOUT_S = 10.0
+# A slot that is further behind is made anew: the sweep has all that it missed, and reading so much log only to leave out
+# what was swept would hold up what is new.
+SLOT_BEHIND_BYTES_MAX = 64 * 1024 * 1024
 # A commit is in the log a moment before other transactions see it: rows that a deletion did not find are tried again.
 UNSEEN_FOR_S = 30.0
 UNSEEN_BATCHES_MAX = 1_000
@@ -285,11 +288,13 @@ class PostgresOutbox:
         self._stream.start(self._slot, lease.renew)
 
     def _has_slot(self) -> bool:
-        """Say whether the slot can be followed; one that the server gave up is dropped."""
+        """Say whether the slot can be followed; one that the server gave up, or that is far behind, is dropped."""
         row = self._fetch(
             "SELECT max(database), max(plugin), coalesce(bool_or(wal_status = 'lost'"
-            " OR to_jsonb(s) ->> 'invalidation_reason' IS NOT NULL), false), current_database()"
+            " OR to_jsonb(s) ->> 'invalidation_reason' IS NOT NULL"
+            " OR pg_wal_lsn_diff(pg_current_wal_lsn(), confirmed_flush_lsn) > %s), false), current_database()"
             " FROM pg_replication_slots AS s WHERE slot_name = %s",
+            SLOT_BEHIND_BYTES_MAX,
             self._slot,
         )
         database, plugin, is_lost, own_database = row
