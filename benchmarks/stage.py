@@ -68,7 +68,7 @@ class Stage:
 
     def port(self, name: str) -> int:
         """Give the port of a service or of the gateway."""
-        port = urlsplit(self.processes()[name]["url"]).port
+        port: int | None = urlsplit(self.processes()[name]["url"]).port
         assert port is not None
         return port
 

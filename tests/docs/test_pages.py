@@ -126,10 +126,19 @@ def test_shell_blocks_run(page: Path, newcomer: Path) -> None:
 
 @contextlib.contextmanager
 def made_up(folder: Path) -> Iterator[None]:
-    """Run `make up` in the foreground, as on a terminal, until it says that all is ready; Ctrl-C at the end."""
+    """Run `make up` in the foreground until it says that all is ready; Ctrl-C at the end.
+
+    What is installed stays as it is: it is this checkout's, and linked here.
+    """
     log = folder / "up.log"
     with log.open("w") as output:
-        process = subprocess.Popen(["make", "up"], cwd=folder, stdout=output, stderr=output, start_new_session=True)
+        process = subprocess.Popen(
+            ["make", "--old-file=.venv/.installed", "up"],
+            cwd=folder,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
     try:
         wait_for("make up is ready", lambda: is_ready(folder), process, log)
         yield
