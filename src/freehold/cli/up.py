@@ -131,18 +131,23 @@ def _run_here(source: str, *, demo: bool, ports: dict[str, int], json: bool) -> 
 
 
 def _supervise(launch: Launch, *, json: bool) -> None:
+    from freehold.runtime.supervisor.display import LineDisplay
     from freehold.runtime.supervisor.supervise import Supervisor
 
-    shown = display()
+    # Once all is ready the table is closed, and what changes later is told in lines beneath it.
+    starting, later = display(), LineDisplay(say)
+    shown: list[LiveDisplay | LineDisplay] = [starting]
 
     def ready(state: SystemState) -> None:
-        shown.__exit__(None, None, None)
+        later.skip(state)
+        shown[0] = later
+        starting.__exit__(None, None, None)
         announce(state, json=json)
         if sys.stderr.isatty():
             say("Ctrl-C stops it.")
 
-    with shown:
-        Supervisor(launch, shown.show).run(ready)
+    with starting:
+        Supervisor(launch, lambda state: shown[0].show(state)).run(ready)
 
 
 def _launch(place: Place, source: str, *, demo: bool, ports: dict[str, int]) -> Launch:

@@ -77,6 +77,10 @@ class LineDisplay:
     ) -> None:
         """End; there is nothing to undo."""
 
+    def skip(self, state: SystemState) -> None:
+        """Take all this as said."""
+        self._shown = {process.name: describe(process) for process in state.processes}
+
     def show(self, state: SystemState) -> None:
         """Write a line for each process that has something new to say."""
         for process in state.processes:
@@ -94,7 +98,7 @@ def describe(process: ProcessState) -> str:
     if process.total_count:
         percent = 100 * process.done_count // process.total_count
         step = percent - percent % LINE_STEP_PERCENT
-        return f"{process.state}: {step} % of {process.total_count:,}"
+        return f"{process.state}: {_doing(process)}, {step} % of {process.total_count:,}"
     # The same words for the same thing: "starting: starting" says no more than "starting".
     detail = "" if process.detail in {process.state, "ready"} else process.detail
     if process.state == "waiting" and detail.startswith("for "):
@@ -118,9 +122,14 @@ def _cells(process: ProcessState) -> list[RenderableType]:
     state = Text(process.state, style=COLOURS.get(process.state, ""))
     if process.total_count and process.state == "starting":
         bar = ProgressBar(total=process.total_count, completed=process.done_count, width=BAR_COLUMNS)
-        return [state, bar, Text(f"{process.done_count:,} of {process.total_count:,}")]
+        return [state, bar, Text(f"{_doing(process)}, {process.done_count:,} of {process.total_count:,}")]
     return [
         state,
         Text(process.url or "" if process.state == "ready" else process.detail, overflow="ellipsis"),
         Text(""),
     ]
+
+
+def _doing(process: ProcessState) -> str:
+    """Say what it is that progresses: what a server reports goes on with how far it is, which is shown by itself."""
+    return process.detail.partition(":")[0] or process.state

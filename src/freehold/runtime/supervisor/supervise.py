@@ -32,7 +32,7 @@ from freehold.runtime.supervisor.state import Board, Place, ProcessState, System
 from freehold.service import System
 
 # A stop takes less than 5 s in all; each kind of process is killed when its share of that is used up.
-STOP_BY_S = {"demo": 0.4, "gateway": 1.0, "service": 2.9, "server": 4.3}
+STOP_BY_S = {"demo": 0.3, "gateway": 0.8, "service": 2.6, "server": 3.9}
 KEEPERS_TIMEOUT_S = 0.4
 
 
