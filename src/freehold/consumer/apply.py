@@ -13,7 +13,16 @@ from freehold.consumer.batch import Delivery, Subscription, fold
 from freehold.event import Place
 from freehold.replica import Copies
 from freehold.store import OpenStore
-from freehold.telemetry import OPERATION, SERVICE, TOPIC, continue_trace, is_traced, parse_traceparent, start_span
+from freehold.telemetry import (
+    OPERATION,
+    SERVICE,
+    STORE,
+    TOPIC,
+    continue_trace,
+    is_traced,
+    parse_traceparent,
+    start_span,
+)
 
 
 class Applier:
@@ -101,6 +110,7 @@ class Applier:
             span.set_attributes(
                 {
                     SERVICE: self._subscription.service,
+                    STORE: self._subscription.service,
                     TOPIC: self._subscription.source,
                     OPERATION: f"apply {event_type}",
                     "messaging.system": "kafka",

@@ -19,10 +19,13 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
+from opentelemetry.trace import Span, SpanKind
+
 from freehold.errors import FreeholdError, PeerError
 from freehold.event import OutboxRow
 from freehold.outbox import OutboxSource
 from freehold.outbox.outgoing import decode_headers
+from freehold.telemetry import OPERATION, SERVICE, TOPIC, is_traced, parse_traceparent, start_span
 from freehold.topic.writer import Shipment, Writer
 
 # Bounds what is sent and not yet acknowledged, and so the memory of a relay and what a successor repeats.
@@ -79,13 +82,36 @@ class RelayProgress:
 class _Flight:
     """A shipment with the rows that it is made of."""
 
-    __slots__ = ("position", "rows", "sent_at", "shipment")
+    __slots__ = ("position", "rows", "sent_at", "shipment", "spans")
 
     def __init__(self, rows: list[OutboxRow], position: Any) -> None:
         self.rows = rows
         self.position = position
         self.shipment = Shipment(len(rows))
         self.sent_at = time.monotonic()
+        self.spans: list[Span] = []
+
+    def trace(self, row: OutboxRow, headers: list[tuple[str, bytes]], topic: str) -> None:
+        """Start a span beneath the one that published the row, if that one is kept; it ends with the flight."""
+        parent = parse_traceparent(dict(headers).get("traceparent", b"").decode())
+        if parent is not None and parent.trace_flags.sampled:
+            span = start_span(f"send {row.type}", parent, SpanKind.PRODUCER)
+            service = row.type.partition(".")[0]
+            span.set_attributes(
+                {
+                    SERVICE: service,
+                    TOPIC: service,
+                    OPERATION: f"send {row.type}",
+                    "messaging.system": "kafka",
+                    "messaging.destination.name": topic,
+                }
+            )
+            self.spans.append(span)
+
+    def end(self) -> None:
+        """End the spans of the flight."""
+        for span in self.spans:
+            span.end()
 
 
 class Relay:
@@ -168,6 +194,8 @@ class Relay:
         flight = _Flight(rows, position)
         for row in rows:
             headers = decode_headers(row.headers)
+            if is_traced():
+                flight.trace(row, headers, self._writer.topic)
             while not self._writer.send(row.key, row.data, headers, flight.shipment):
                 self._wait_for_topic()
         self._flights.append(flight)
@@ -216,7 +244,7 @@ class Relay:
             return
         self._source.acknowledge(rows, position)
         for _ in range(done):
-            self._flights.popleft()
+            self._flights.popleft().end()
         self._note_acknowledged(rows)
 
     def _note_acknowledged(self, rows: list[OutboxRow]) -> None:
@@ -257,7 +285,8 @@ class Relay:
     def _let_go(self) -> None:
         self._writer.close()
         self._source.close()
-        self._flights.clear()
+        while self._flights:
+            self._flights.popleft().end()
         self.progress.in_flight = 0
 
 
