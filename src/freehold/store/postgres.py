@@ -1,6 +1,6 @@
 """A service's own PostgreSQL database, through asyncpg.
 
-A transaction costs round trips before all else (decision 6): BEGIN, the author's statements, and then one more that
+A transaction costs round trips before all else (decision 6): BEGIN travels with the first statement, and one more round trip
 carries the outbox rows and COMMIT together.
 """
 
@@ -229,6 +229,7 @@ class Postgres:
     async def _run_until_committed(self, call: Callable[[PostgresTransaction], Awaitable[T]]) -> T:
         clock = asyncio.get_running_loop().time
         started_at = clock()
+        lost_at: float | None = None
         runs = 0
         while True:
             runs += 1
@@ -243,7 +244,8 @@ class Postgres:
                         f"a transaction of {self._service} met others {runs} times and was given up: {error}"
                     ) from error
             except _Lost as error:
-                if clock() - started_at > UNAVAILABLE_AFTER_S:
+                lost_at = lost_at or clock()
+                if clock() - lost_at > UNAVAILABLE_AFTER_S or isinstance(error.__cause__, TimeoutError):
                     raise StoreUnavailable(
                         f"the store of {self._service} gave no connection, or lost it before the commit; "
                         f"nothing was written: {error.__cause__!r}"
