@@ -145,7 +145,7 @@ def kind(request: pytest.FixtureRequest) -> Kind:
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Place]:
-    place = Place(tmp_path / "data")
+    place = Place(tmp_path / "the dätà")  # a path that somebody has
     yield place
     for server in place.servers:
         with contextlib.suppress(ProcessLookupError):

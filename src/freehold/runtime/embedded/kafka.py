@@ -1,6 +1,7 @@
 """An Apache Kafka 4 of one's own: one node that is broker and controller (KRaft), both behind a password."""
 
 import base64
+import os
 import secrets as randomness
 import shutil
 import signal
@@ -26,6 +27,7 @@ USUAL_PORT = 9092
 START_TIMEOUT_S = 60.0  # after a crash each log's last segment is read again
 FORMAT_TIMEOUT_S = 60.0
 ATTEMPT_TIMEOUT_S = 1.0
+SETTINGS_NAME = "server.properties"
 # One broker for one machine: the small compiler and the small collector start fastest. Decision 2 has the measurements.
 JAVA_OPTIONS = ["-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xlog:all=error:stderr"]
 
@@ -96,9 +98,10 @@ class KafkaServer:
             if not data.exists():
                 report("formatting")
                 self._format(data)
-            settings = self._write_settings(self.directory / "server.properties", data)
+            self._write_settings(self.directory / SETTINGS_NAME, data.name)
             report("starting")
-            self._process.start([*self._java(), "-cp", self._classpath, "kafka.Kafka", str(settings)])
+            command = [*self._java(), "-cp", self._classpath, "kafka.Kafka", SETTINGS_NAME]
+            self._process.start(command, java_environment())
             self._process.wait_until_ready(self._is_ready, START_TIMEOUT_S)
         self._port_is_fixed = True  # who knows our URL finds us there again after a restart
         if not self._training:
@@ -146,7 +149,7 @@ class KafkaServer:
         shutil.rmtree(unfinished, ignore_errors=True)
         cluster = base64.urlsafe_b64encode(randomness.token_bytes(16)).decode().rstrip("=")
         with tempfile.TemporaryDirectory(prefix="freehold-") as private, open_log(self.log) as log:
-            settings = self._write_settings(Path(private) / "server.properties", unfinished)
+            settings = self._write_settings(Path(private) / SETTINGS_NAME, unfinished.name)
             # In a file, because anybody on the machine can read a command line.
             arguments = Path(private) / "arguments"
             write_private(
@@ -158,6 +161,7 @@ class KafkaServer:
             done = subprocess.run(
                 [*java, f"@{arguments}"],
                 cwd=self.directory,
+                env=java_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -169,7 +173,7 @@ class KafkaServer:
             raise StartError(f"formatting {data} for Kafka failed: {self._process.last_lines()}")
         unfinished.rename(data)
 
-    def _write_settings(self, file: Path, data: Path) -> Path:
+    def _write_settings(self, file: Path, data: str) -> Path:
         ports, passwords = (self.port, self.controller_port), (self._password, self._controller_password)
         write_private(file, format_settings(data, ports, passwords))
         return file
@@ -183,3 +187,8 @@ class KafkaServer:
             return bool(client.list_topics(timeout=ATTEMPT_TIMEOUT_S).brokers)
         except KafkaException:
             return False
+
+
+def java_environment() -> dict[str, str]:
+    """Give an environment in which Java finds paths that hold more than ASCII; in the locale "C" it does not."""
+    return {**os.environ, "LC_ALL": "C.UTF-8"}

@@ -1,7 +1,5 @@
 """What Kafka is told: the broker's settings and those of its log."""
 
-from pathlib import Path
-
 from freehold.runtime.embedded.ports import LOOPBACK
 
 ADMIN = "admin"
@@ -79,11 +77,11 @@ LOGGING = [
 ]
 
 
-def format_settings(data: Path, ports: tuple[int, int], passwords: tuple[str, str]) -> str:
+def format_settings(data: str, ports: tuple[int, int], passwords: tuple[str, str]) -> str:
     """Write the broker's settings.
 
     Args:
-        data: Where its logs are.
+        data: The folder for its logs, relative to its working directory: nothing to escape, whatever that is called.
         ports: The port for clients and the port of the controller.
         passwords: The administrator's and the controller's; url-safe, so that nothing needs to be escaped.
     """

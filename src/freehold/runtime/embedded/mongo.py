@@ -9,7 +9,7 @@ from pathlib import Path
 from freehold.runtime.embedded.libraries import find_package
 from freehold.runtime.embedded.mongo_libraries import prepare_libraries
 from freehold.runtime.embedded.orphans import end_orphans
-from freehold.runtime.embedded.ports import LOOPBACK, reserve_port
+from freehold.runtime.embedded.ports import LOOPBACK, HeldPort
 from freehold.runtime.embedded.process import Report, ServerProcess
 from freehold.runtime.embedded.replica_set import become_primary, move_member
 from freehold.runtime.provision.secrets import Secrets, write_private
@@ -64,7 +64,7 @@ class MongoServer:
     def __init__(self, directory: Path, *, port: int | None = None, secrets: Secrets) -> None:
         self.directory = directory.resolve()
         self.port = port or USUAL_PORT
-        self._port_is_fixed = port is not None
+        self._held_port = HeldPort(USUAL_PORT, port)
         self._password = secrets.get("mongo/admin")
         self._key = secrets.get("mongo/key")
         self._process = ServerProcess(self.name, self.directory)
@@ -102,22 +102,22 @@ class MongoServer:
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         mongod = find_mongod()
         environment = prepare_libraries(mongod, self.directory / "libraries", report)
-        with reserve_port([self.port], fixed=self._port_is_fixed) as port:
-            if port != self.port:
-                report(f"port {self.port} is taken, using {port}")
-            self.port = port
-            if self._known_port() not in {None, port}:
-                self._move(mongod, environment)
-            settings = self._write_settings()
-            report("starting")
-            self._process.start([str(mongod), "--config", str(settings)], environment)
-            self._process.wait_until_ready(self._is_ready, START_TIMEOUT_S)
-        self._port_is_fixed = True  # who knows our URL finds us there again after a restart
+        port = self._held_port.take()
+        if port != self.port:
+            report(f"port {self.port} is taken, using {port}")
+        self.port = port
+        if self._known_port() not in {None, port}:
+            self._move(mongod, environment)
+        settings = self._write_settings()
+        report("starting")
+        self._process.start([str(mongod), "--config", str(settings)], environment)
+        self._process.wait_until_ready(self._is_ready, START_TIMEOUT_S)
         report("ready")
 
     def stop(self, timeout_s: float) -> None:
         """Stop the server in order; kill it if it takes longer than `timeout_s`."""
         self._process.stop(signal.SIGTERM, timeout_s)
+        self._held_port.release()
 
     def __repr__(self) -> str:
         return f"MongoServer(directory={str(self.directory)!r}, port={self.port}, pid={self.pid})"

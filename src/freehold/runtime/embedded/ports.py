@@ -3,12 +3,43 @@
 import socket
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from freehold.errors import ConfigurationError
 
 LOOPBACK = "127.0.0.1"
 ANY_TRIES = 5  # any free port may just be claimed by somebody else
+
+
+class HeldPort:
+    """A server's port, held from its first start until it is stopped for good: also while it is down to be started again.
+
+    Args:
+        usual: The port to use if it is free.
+        fixed: The port to use, and no other.
+    """
+
+    def __init__(self, usual: int, fixed: int | None) -> None:
+        self._wanted = fixed or usual
+        self._is_fixed = fixed is not None
+        self._stack = ExitStack()
+        self._is_held = False
+
+    def take(self) -> int:
+        """Give the port; after the first time always the same, where whoever knows the server finds it again.
+
+        Raises:
+            ConfigurationError: It must be this one, and something else listens on it.
+        """
+        if not self._is_held:
+            self._wanted = self._stack.enter_context(reserve_port([self._wanted], fixed=self._is_fixed))
+            self._is_held = self._is_fixed = True
+        return self._wanted
+
+    def release(self) -> None:
+        """Let others have it; idempotent."""
+        self._stack.close()
+        self._is_held = False
 
 
 @contextmanager

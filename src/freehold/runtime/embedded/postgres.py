@@ -14,7 +14,7 @@ from freehold.errors import StartError
 from freehold.runtime.embedded import unprivileged
 from freehold.runtime.embedded.libraries import find_package
 from freehold.runtime.embedded.orphans import end_orphans
-from freehold.runtime.embedded.ports import LOOPBACK, reserve_port
+from freehold.runtime.embedded.ports import LOOPBACK, HeldPort
 from freehold.runtime.embedded.process import Report, ServerProcess, open_log
 from freehold.runtime.provision.secrets import Secrets, write_private
 
@@ -76,7 +76,7 @@ class PostgresServer:
     def __init__(self, directory: Path, *, port: int | None = None, secrets: Secrets) -> None:
         self.directory = directory.resolve()
         self.port = port or USUAL_PORT
-        self._port_is_fixed = port is not None
+        self._held_port = HeldPort(USUAL_PORT, port)
         self._password = secrets.get("postgres/admin")
         self._process = ServerProcess(self.directory.name, self.directory)
 
@@ -112,22 +112,22 @@ class PostgresServer:
             self._make_cluster()
         # Nothing runs here (see above), whatever process has the number in that file by now.
         (self.directory / "postmaster.pid").unlink(missing_ok=True)
-        with reserve_port([self.port], fixed=self._port_is_fixed) as port:
-            if port != self.port:
-                report(f"port {self.port} is taken, using {port}")
-            self.port = port
-            self._write_settings()
-            report("starting")
-            self._process.start(
-                as_ordinary_user(self.directory, [str(find_program("postgres")), "-D", str(self.directory)])
-            )
-            self._process.wait_until_ready(self._is_ready, START_TIMEOUT_S)
-        self._port_is_fixed = True  # who knows our URL finds us there again after a restart
+        port = self._held_port.take()
+        if port != self.port:
+            report(f"port {self.port} is taken, using {port}")
+        self.port = port
+        self._write_settings()
+        report("starting")
+        self._process.start(
+            as_ordinary_user(self.directory, [str(find_program("postgres")), "-D", str(self.directory)])
+        )
+        self._process.wait_until_ready(self._is_ready, START_TIMEOUT_S)
         report("ready")
 
     def stop(self, timeout_s: float) -> None:
         """Stop the server in order; kill it if it takes longer than `timeout_s`."""
         self._process.stop(signal.SIGINT, timeout_s)
+        self._held_port.release()
 
     def __repr__(self) -> str:
         return f"PostgresServer(directory={str(self.directory)!r}, port={self.port}, pid={self.pid})"

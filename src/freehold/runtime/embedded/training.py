@@ -12,7 +12,7 @@ from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from freehold.errors import FreeholdError
-from freehold.runtime.embedded.kafka import KafkaServer
+from freehold.runtime.embedded.kafka import KafkaServer, java_environment
 from freehold.runtime.provision.secrets import Secrets
 from freehold.topic.address import KafkaAddress
 
@@ -44,7 +44,9 @@ def train() -> Path:
                     server.stop(0)  # if something went wrong: at once
                 result = place / "kafka.aot"
                 command = server.archive_command(record, result)
-                subprocess.run(command, stdout=subprocess.DEVNULL, check=True, timeout=WRITE_TIMEOUT_S)
+                subprocess.run(
+                    command, env=java_environment(), stdout=subprocess.DEVNULL, check=True, timeout=WRITE_TIMEOUT_S
+                )
                 _keep(result, archive)
     return archive
 
