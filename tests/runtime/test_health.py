@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from freehold import Postgres, Service
+from freehold import Mongo, Postgres, Service
 from freehold.runtime.health import Health
 from freehold.testing import Scene
 from tests.seams.proxy import proxied
@@ -59,6 +60,31 @@ async def test_readiness_follows_the_store_and_comes_back_with_it(freehold_scene
     assert (refused.status_code, refused.json()["type"]) == (503, "urn:freehold:problem:store-unavailable")
     assert "retry-after" in refused.headers
     assert answered.text == "counted"
+
+
+async def test_a_read_outside_a_transaction_says_so_too_when_mongodb_is_gone(freehold_scene: Scene) -> None:
+    store = Mongo()
+
+    async def read(scope: Any, _receive: Any, send: Any) -> None:
+        await (store["things"].find_one({}) if scope["method"] == "GET" else store["things"].insert_one({}))
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"read"})
+
+    service = Service(name="reading", store=store, app=read)
+    store_url, _ = await asyncio.to_thread(freehold_scene.provision, service)
+    # A replica set names its members by their own addresses, past any proxy.
+    options = dict(parse_qsl(urlsplit(store_url).query)) | {"directConnection": "true"}
+    options.pop("replicaSet", None)
+    direct = urlsplit(store_url)._replace(query=urlencode(options)).geturl()
+    async with proxied(direct) as proxy, freehold_scene.run(service, store_url=proxy.url) as running:
+        there = await running.client.get("/")
+        await proxy.stop()
+        gone = await running.client.get("/")
+        unknown = await running.client.post("/")
+
+    assert there.status_code == 200
+    assert (gone.status_code, gone.json()["type"]) == (503, "urn:freehold:problem:store-unavailable")
+    assert (unknown.status_code, unknown.json()["type"]) == (503, "urn:freehold:problem:commit-unknown")
 
 
 async def test_many_probes_are_not_the_store_s_load() -> None:

@@ -18,6 +18,7 @@ from typing import Any
 from opentelemetry.trace import SpanKind, StatusCode
 
 from freehold import telemetry
+from freehold.errors import CommitUnknown
 from freehold.http import cursor
 from freehold.http.exchange import Exchange, Receive, Scope, Send, drain
 from freehold.http.problem import Problem, problem_of
@@ -51,6 +52,7 @@ class Edge:
         cursor_key: Signs the cursors that are made while a request is answered.
         is_ready: Says whether the application may be asked yet; until then the answer is 503.
         state: What the application's lifespan wants beside each request.
+        explain: Says whether an error that nobody knows here means that the store does not answer.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Edge:
         cursor_key: bytes | None = None,
         is_ready: Callable[[], bool] | None = None,
         state: Mapping[str, Any] | None = None,
+        explain: Callable[[BaseException], Exception | None] | None = None,
     ) -> None:
         telemetry.look_for_sdk()
         self._app = app
@@ -74,6 +77,7 @@ class Edge:
         self._cursor_key = cursor_key
         self._is_ready = is_ready
         self._state = state
+        self._explain = explain
         self._watched: dict[Exchange, asyncio.Task[Any]] = {}
         self._is_watching = False
 
@@ -138,13 +142,20 @@ class Edge:
             return exchange.too_large
         if exchange.is_late:
             return self._too_late()
-        problem = problem_of(error)
+        problem = problem_of(error) or self._explained(exchange, error)
         if problem is not None:
             return problem
         _logger.error("%s %s failed", exchange.method, exchange.path, exc_info=error)
         if exchange.passage.span is not None:
             exchange.passage.span.record_exception(error)
         return Problem(500)
+
+    def _explained(self, exchange: Exchange, error: BaseException) -> Problem | None:
+        explained = self._explain(error) if self._explain is not None else None
+        if explained is None:
+            return None
+        # Outside a transaction nobody can say whether a change was made before the server was lost.
+        return problem_of(explained if exchange.method in {"GET", "HEAD"} else CommitUnknown(str(explained)))
 
     def _problem_of_answer(self, exchange: Exchange) -> Problem:
         if exchange.too_large is not None:

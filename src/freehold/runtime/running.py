@@ -68,6 +68,7 @@ class RunningService:
             cursor_key=settings.cursor_key(),
             is_ready=lambda: self.health.phase != "starting",
             state=self._lifespan.state,
+            explain=service.store.explain,
         )
 
     @property
@@ -149,7 +150,8 @@ class RunningService:
         from freehold.consumer.loop import Consumer
         from freehold.topic.reader import Reader
 
-        group = self.settings.qualified(self.service.name)
+        # A group for each subscription: one that stops or rejoins must not disturb the service's others.
+        group = f"{self.settings.qualified(self.service.name)}.{source}"
         reader = Reader(self.settings.kafka(), self.settings.qualified(source), group, self.settings.instance or None)
         consumer = Consumer(
             self.service,

@@ -13,6 +13,7 @@ import dataclasses
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
+from freehold.errors import StoreUnavailable
 from freehold.event import Event
 
 P = ParamSpec("P")
@@ -75,6 +76,9 @@ class OpenStore(Protocol):
 
     async def close(self) -> None:
         """Let go of every connection; idempotent."""
+
+    def explain(self, error: BaseException) -> StoreUnavailable | None:
+        """Say whether a driver's error, met outside any transaction, means that the server was not there for us."""
 
     async def ping(self) -> None:
         """Raise StoreUnavailable unless the database answers within a second and takes writes."""

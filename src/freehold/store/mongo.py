@@ -180,6 +180,12 @@ class Mongo:
         if client is not None:
             await client.close()
 
+    def explain(self, error: BaseException) -> StoreUnavailable | None:
+        """Say whether an error of PyMongo's, met outside any transaction, means that the server was not there for us."""
+        if not isinstance(error, PyMongoError) or not is_unavailable(error):
+            return None
+        return StoreUnavailable(f"the store of {self._service} does not answer: {type(error).__name__}")
+
     async def ping(self) -> None:
         """Raise StoreUnavailable unless the database answers within a second and takes writes."""
         try:

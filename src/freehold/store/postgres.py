@@ -189,6 +189,13 @@ class Postgres:
             except (TimeoutError, *LOST, asyncpg.InterfaceError):
                 each.terminate()
 
+    def explain(self, error: BaseException) -> StoreUnavailable | None:
+        """Say whether an error of asyncpg's, met outside any transaction, means that the server was not there for us."""
+        # Not every OSError: an author's own sockets may fail too.
+        if not isinstance(error, asyncpg.PostgresError) or not isinstance(error, LOST):
+            return None
+        return StoreUnavailable(f"the store of {self._service} does not answer: {type(error).__name__}")
+
     async def ping(self) -> None:
         """Raise StoreUnavailable unless the database answers within a second and takes writes."""
         try:
