@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import random
+import hashlib
 
 from freehold.identifier import format_id
 
@@ -30,4 +30,4 @@ def order_placed_at_ms(number: int) -> int:
 
 
 def _entropy(kind: str, number: int) -> int:
-    return random.Random(f"{_SEED}/{kind}/{number}").getrandbits(80)  # noqa: S311 - the same every time is the point
+    return int.from_bytes(hashlib.blake2b(f"{_SEED}/{kind}/{number}".encode(), digest_size=10).digest())

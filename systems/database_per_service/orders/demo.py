@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,10 +17,14 @@ from systems.database_per_service.orders.store import store
 
 # One transaction for so many customers and their orders, five each on average.
 CHUNK_CUSTOMERS = 100
+# While one transaction waits for MongoDB, others are made ready.
+WRITERS = 3
 # The copies come by events: ten thousand take about a second once users has written them.
 CUSTOMERS_LIMIT_S = 120.0
 _LOOK_AGAIN_S = 0.1
 _SEED = 20_250_103
+# A customer's id, and their orders with the number of each.
+Customer = tuple[str, list[tuple[int, NewOrder]]]
 _SKUS = tuple(f"{kind}-{size}" for kind in ("mug", "lamp", "chair", "desk", "shelf", "rug") for size in ("s", "m", "l"))
 
 
@@ -33,18 +37,24 @@ async def write_demo(progress: Callable[[int, int], None]) -> None:
     by_customer: dict[str, list[tuple[int, NewOrder]]] = {}
     for number, new in enumerate(demo_orders()):
         by_customer.setdefault(new.user_id, []).append((number, new))
-    done = 0
     # In the order in which users writes them, so that both can write at the same time.
-    customer_ids = sorted(by_customer)
-    for start in range(0, len(customer_ids), CHUNK_CUSTOMERS):
-        chunk = {each: by_customer[each] for each in customer_ids[start : start + CHUNK_CUSTOMERS]}
-        first = next(iter(chunk.values()))[0][0]
-        # A chunk is one transaction: when its first order is there, all of it is.
-        if await store["orders"].find_one({"_id": order_id(first)}, {"_id": 1}) is None:
-            await _customers_known(list(chunk))
-            await store.transact(_place_chunk, chunk)
-        done += sum(len(each) for each in chunk.values())
-        progress(done, ORDER_COUNT)
+    waiting = _chunks([(each, by_customer[each]) for each in sorted(by_customer)])
+    done = 0
+
+    async def write_next() -> None:
+        nonlocal done
+        for chunk in waiting:
+            await _write_chunk(chunk)
+            done += sum(len(placed) for _, placed in chunk)
+            progress(done, ORDER_COUNT)
+
+    try:
+        async with asyncio.TaskGroup() as writers:
+            for _ in range(WRITERS):
+                writers.create_task(write_next())
+    except ExceptionGroup as failures:
+        # The first says why; the other writers were only ended by it.
+        raise failures.exceptions[0] from None
 
 
 def demo_orders() -> list[NewOrder]:
@@ -63,9 +73,22 @@ def _line(chance: random.Random) -> NewLine:
     )
 
 
-async def _place_chunk(tx: Any, chunk: dict[str, list[tuple[int, NewOrder]]]) -> None:
+def _chunks(customers: Sequence[Customer]) -> Iterator[Sequence[Customer]]:
+    for start in range(0, len(customers), CHUNK_CUSTOMERS):
+        yield customers[start : start + CHUNK_CUSTOMERS]
+
+
+async def _write_chunk(chunk: Sequence[Customer]) -> None:
+    first = order_id(chunk[0][1][0][0])
+    # A chunk is one transaction: when its first order is there, all of it is.
+    if await store["orders"].find_one({"_id": first}, {"_id": 1}) is None:
+        await _customers_known([customer_id for customer_id, _ in chunk])
+        await store.transact(_place_chunk, chunk)
+
+
+async def _place_chunk(tx: Any, chunk: Sequence[Customer]) -> None:
     documents = []
-    for customer_id, placed in chunk.items():
+    for customer_id, placed in chunk:
         copy = await tx.copy("customers", customer_id)
         if copy is None or copy["deleted"]:
             continue  # Somebody deleted a demo user before their orders were there: they have none.

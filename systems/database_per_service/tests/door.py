@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import socket
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 
 import httpx
 
@@ -66,7 +66,7 @@ async def answering(answer: Mapping[str, bytes] | None) -> AsyncIterator[str]:
 
 
 @contextlib.contextmanager
-def nobody_there():  # type: ignore[no-untyped-def]
+def nobody_there() -> Iterator[str]:
     """Give a URL at which nobody listens, held so that nobody else can."""
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))

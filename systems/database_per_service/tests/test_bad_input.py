@@ -14,7 +14,8 @@ from systems.database_per_service.tests.shop import LINE, Shop, new_email
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 USER = {"name": "Ada", "email": "ada@example.org"}
-ORDER = {"user_id": "018f3c5e-7a10-7cc4-9d3a-5b1f0e2d4c6b", "lines": [LINE]}
+USER_ID = "018f3c5e-7a10-7cc4-9d3a-5b1f0e2d4c6b"
+ORDER: dict[str, Any] = {"user_id": USER_ID, "lines": [LINE]}
 
 MALFORMED: list[bytes] = [
     b"",
@@ -61,7 +62,7 @@ BAD_ORDERS: list[tuple[str, Any]] = [
     ("", [ORDER]),
     ("/user_id", {"lines": [LINE]}),
     ("/user_id", ORDER | {"user_id": "ada"}),
-    ("/user_id", ORDER | {"user_id": ORDER["user_id"] + "\n"}),
+    ("/user_id", ORDER | {"user_id": USER_ID + "\n"}),
     ("/user_id", ORDER | {"user_id": {"$gt": ""}}),
     ("/lines", ORDER | {"lines": []}),
     ("/lines", ORDER | {"lines": [LINE] * 101}),

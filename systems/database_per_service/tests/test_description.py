@@ -56,7 +56,7 @@ async def test_answer_that_is_not_described_would_be_found(shop: Shop, tmp_path:
 
 
 async def test_operations_have_stable_names(shop: Shop) -> None:
-    named = {}
+    named: dict[str, str] = {}
     for service in (shop.users, shop.orders):
         paths = (await service.client.get("/openapi.json")).json()["paths"]
         named |= {

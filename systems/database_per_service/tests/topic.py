@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
@@ -44,9 +45,9 @@ def _read(shop: Shop, service: str) -> list[Found]:
                 message = client.poll(POLL_S)
                 assert message is not None, f"{name}/{partition} ends at {end}, read up to {position}"
                 assert message.error() is None, message.error()
-                position = message.offset() + 1
-                headers = {header: bytes(value or b"") for header, value in message.headers() or []}
-                found.append(Found(message.key().decode(), headers, message.value()))
+                position = (message.offset() or 0) + 1
+                headers: dict[str, Any] = dict(message.headers() or [])  # type: ignore[arg-type]
+                found.append(Found((message.key() or b"").decode(), headers, message.value() or b""))
     finally:
         client.close()
     return found
