@@ -10,7 +10,7 @@ from freehold.runtime.embedded.libraries import find_package
 from freehold.runtime.embedded.mongo_libraries import prepare_libraries
 from freehold.runtime.embedded.orphans import end_orphans
 from freehold.runtime.embedded.ports import LOOPBACK, HeldPort
-from freehold.runtime.embedded.process import Report, ServerProcess
+from freehold.runtime.embedded.process import Report, ServerProcess, refused
 from freehold.runtime.embedded.replica_set import become_primary, move_member
 from freehold.runtime.provision.secrets import Secrets, write_private
 
@@ -65,6 +65,7 @@ class MongoServer:
         self.directory = directory.resolve()
         self.port = port or USUAL_PORT
         self._held_port = HeldPort(USUAL_PORT, port)
+        self._secrets = secrets
         self._password = secrets.get("mongo/admin")
         self._key = secrets.get("mongo/key")
         self._process = ServerProcess(self.name, self.directory)
@@ -159,7 +160,10 @@ class MongoServer:
         return self._settings
 
     def _is_ready(self) -> bool:
-        return become_primary(f"{LOOPBACK}:{self.port}", REPLICA_SET, ADMIN, self._password)
+        try:
+            return become_primary(f"{LOOPBACK}:{self.port}", REPLICA_SET, ADMIN, self._password)
+        except PermissionError as error:
+            raise refused(self.name, self._secrets.file) from error
 
 
 def find_mongod() -> Path:

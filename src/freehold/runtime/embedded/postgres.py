@@ -15,7 +15,7 @@ from freehold.runtime.embedded import unprivileged
 from freehold.runtime.embedded.libraries import find_package
 from freehold.runtime.embedded.orphans import end_orphans
 from freehold.runtime.embedded.ports import LOOPBACK, HeldPort
-from freehold.runtime.embedded.process import Report, ServerProcess, open_log
+from freehold.runtime.embedded.process import Report, ServerProcess, open_log, refused
 from freehold.runtime.provision.secrets import Secrets, write_private
 
 USUAL_PORT = 5432
@@ -77,6 +77,7 @@ class PostgresServer:
         self.directory = directory.resolve()
         self.port = port or USUAL_PORT
         self._held_port = HeldPort(USUAL_PORT, port)
+        self._secrets = secrets
         self._password = secrets.get("postgres/admin")
         self._process = ServerProcess(self.directory.name, self.directory)
 
@@ -175,7 +176,9 @@ class PostgresServer:
         try:
             with psycopg.connect(self.admin_url, connect_timeout=2) as connection:
                 connection.execute("SELECT 1")
-        except psycopg.OperationalError:
+        except psycopg.OperationalError as error:
+            if "password authentication failed" in str(error):
+                raise refused(self._process.name, self._secrets.file) from error
             return False
         return True
 
