@@ -10,8 +10,10 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 
 import httpx
 
-from freehold.runtime.process import Server, listen
+from freehold.runtime.process import listen
 from freehold.runtime.running_gateway import RunningGateway
+from freehold.runtime.server import Server
+from freehold.runtime.server import Server
 from freehold.runtime.settings import Settings
 from systems.database_per_service.gateway.gateway import gateway
 

@@ -46,7 +46,7 @@ def _read(shop: Shop, service: str) -> list[Found]:
                 assert message is not None, f"{name}/{partition} ends at {end}, read up to {position}"
                 assert message.error() is None, message.error()
                 position = (message.offset() or 0) + 1
-                headers: dict[str, Any] = dict(message.headers() or [])  # type: ignore[arg-type]
+                headers: dict[str, Any] = dict(message.headers() or [])
                 found.append(Found((message.key() or b"").decode(), headers, message.value() or b""))
     finally:
         client.close()
