@@ -35,8 +35,8 @@ from freehold.service import Service
 if TYPE_CHECKING:
     import httpx
 
-    from freehold.runtime.process import Server
     from freehold.runtime.running import Part, RunningService
+    from freehold.runtime.server import Server
 
 SETTLED_S = 20.0
 _POLL_S = 0.01
@@ -157,8 +157,9 @@ class Scene:
             only: Run this part alone.
             changes: Other settings, by their names in `freehold.runtime.settings.Settings`.
         """
-        from freehold.runtime.process import Server, listen
+        from freehold.runtime.process import listen
         from freehold.runtime.running import RunningService
+        from freehold.runtime.server import Server
         from freehold.runtime.settings import Settings
 
         store_url, kafka_url = await asyncio.to_thread(self.provision, service)

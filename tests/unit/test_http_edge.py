@@ -223,6 +223,25 @@ async def test_an_answer_that_takes_too_long_is_ended() -> None:
     assert again.status_code == 404
 
 
+async def test_more_requests_than_can_be_answered_are_told_to_come_back() -> None:
+    is_let_go = asyncio.Event()
+
+    async def endpoint(_request: Request) -> Response:
+        await is_let_go.wait()
+        return PlainTextResponse("ok")
+
+    async with client(application(endpoint), limits=Limits(requests=2)) as asked:
+        waiting = [asyncio.create_task(asked.get("/users/42")) for _ in range(3)]
+        done, _ = await asyncio.wait(waiting, timeout=5, return_when=asyncio.FIRST_COMPLETED)
+        is_let_go.set()
+        answers = [(await task).status_code for task in waiting]
+        after = await asked.get("/users/42")
+
+    assert [task.result().json()["type"] for task in done] == ["urn:freehold:problem:busy"]
+    assert sorted(answers) == [200, 200, 503]
+    assert after.status_code == 200
+
+
 async def test_a_cancelled_request_stays_cancelled() -> None:
     async def wait(_request: Request) -> Response:
         await asyncio.Event().wait()

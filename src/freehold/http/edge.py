@@ -34,10 +34,14 @@ _logger = logging.getLogger("freehold.http")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Limits:
-    """Bounds of one request: bytes of its body, and seconds until its answer is sent; None lifts the latter."""
+    """Bounds of a request, bytes of its body and seconds until its answer is sent, and of how many are answered at once.
+
+    `answer_s` None lifts that bound.
+    """
 
     body_bytes: int = 1_048_576
     answer_s: float | None = 30.0
+    requests: int = 1_000
 
 
 class Edge:
@@ -78,7 +82,7 @@ class Edge:
         self._is_ready = is_ready
         self._state = state
         self._explain = explain
-        self._watched: dict[Exchange, asyncio.Task[Any]] = {}
+        self._watched: dict[Exchange, asyncio.Task[Any] | None] = {}
         self._is_watching = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -98,7 +102,7 @@ class Edge:
         if self._cursor_key is not None:
             cursor.signing_key.set(self._cursor_key)
         try:
-            problem = exchange.refused or self._not_ready()
+            problem = exchange.refused or self._not_now()
             if problem is None:
                 self._watch(exchange)
                 try:
@@ -122,10 +126,13 @@ class Edge:
             await drain(receive)
         await exchange.send_problem(problem)
 
-    def _not_ready(self) -> Problem | None:
-        if self._is_ready is None or self._is_ready():
-            return None
-        return Problem(503, "the service is starting", type="starting", headers={"Retry-After": "1"})
+    def _not_now(self) -> Problem | None:
+        if self._is_ready is not None and not self._is_ready():
+            return Problem(503, "the service is starting", type="starting", headers={"Retry-After": "1"})
+        if len(self._watched) >= self._limits.requests:
+            # Beyond this many, to take one more only makes all of them late.
+            return Problem(503, "too many requests at once", type="busy", headers={"Retry-After": "1"})
+        return None
 
     def _problem_of(self, exchange: Exchange, error: BaseException) -> Problem:
         if isinstance(error, asyncio.CancelledError) and not exchange.is_late:
@@ -178,11 +185,8 @@ class Edge:
         )
 
     def _watch(self, exchange: Exchange) -> None:
-        task = asyncio.current_task()
-        if self._limits.answer_s is None or task is None:
-            return
-        self._watched[exchange] = task
-        if not self._is_watching:
+        self._watched[exchange] = asyncio.current_task()
+        if self._limits.answer_s is not None and not self._is_watching:
             self._is_watching = True
             asyncio.get_running_loop().call_later(self._limits.answer_s / _LOOKS, self._look, self._limits.answer_s)
 
@@ -193,7 +197,7 @@ class Edge:
             # Insertion order is the order in which they began.
             if exchange.began > latest:
                 break
-            if not exchange.is_late:
+            if task is not None and not exchange.is_late:
                 exchange.is_late = True
                 task.cancel()
         self._is_watching = bool(self._watched)

@@ -11,10 +11,9 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
-import uvicorn
 import uvloop
 
 from freehold.errors import ConfigurationError
@@ -25,17 +24,15 @@ from freehold.runtime.log import set_up_logs
 from freehold.runtime.metrics import Metrics
 from freehold.runtime.observe import set_up_traces
 from freehold.runtime.running import Part, RunningService
+from freehold.runtime.server import Server
 from freehold.runtime.settings import Settings
 from freehold.runtime.threads import DaemonThreads
-from freehold.service import Application, Service
+from freehold.service import Service
 
-# Requests in flight may end; then relay and consumers have EVENTS_STOP_S, and the store CLOSE_S: together below 4 s.
-DRAIN_S = 1
+# Stopping takes this, the server's DRAIN_S, the events' EVENTS_STOP_S and the store's CLOSE_S: together below 4 s.
 # Time for a probe to see that we are not ready any more, before the door closes.
 UNREADY_S = 0.1
 BACKLOG_CONNECTIONS = 1_024
-# A keep-alive connection of the gateway's pool must outlive its pauses.
-KEEP_ALIVE_S = 75
 _logger = logging.getLogger("freehold.runtime")
 
 
@@ -143,33 +140,6 @@ def listen(settings: Settings) -> socket.socket:
         ) from error
     listener.setblocking(False)
     return listener
-
-
-class Server(uvicorn.Server):
-    """uvicorn inside our process: signals are ours."""
-
-    def __init__(self, app: Application) -> None:
-        super().__init__(
-            uvicorn.Config(
-                app,
-                loop="none",
-                http="httptools",
-                ws="none",
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                # By itself uvicorn believes X-Forwarded-For of any client on this machine.
-                proxy_headers=False,
-                timeout_keep_alive=KEEP_ALIVE_S,
-                timeout_graceful_shutdown=DRAIN_S,
-            )
-        )
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave the signals to the process."""
-        yield
 
 
 def _catch_signals() -> asyncio.Event:
