@@ -13,7 +13,6 @@ import httpx
 from freehold.runtime.process import listen
 from freehold.runtime.running_gateway import RunningGateway
 from freehold.runtime.server import Server
-from freehold.runtime.server import Server
 from freehold.runtime.settings import Settings
 from systems.database_per_service.gateway.gateway import gateway
 
