@@ -1,4 +1,5 @@
 import os
+import re
 import signal
 import socket
 import stat
@@ -134,10 +135,24 @@ def test_server_that_cannot_start_names_its_log(kind: Kind, place: Place) -> Non
     server.stop(STOP_TIMEOUT_S)
     (server.directory / damage).write_text("damaged")
 
-    with pytest.raises(StartError, match=str(server.log)):
+    with pytest.raises(StartError, match=re.escape(str(server.log))):
         server.start(place.said.append)
 
     assert server.pid is None
+
+
+def test_password_that_does_not_fit_the_data_is_said_at_once(kind: Kind, place: Place) -> None:
+    server = place.server(kind)
+    server.start(place.said.append)
+    server.stop(STOP_TIMEOUT_S)
+    secrets = place.directory / "secrets.json"
+    secrets.unlink()
+    stranger = place.server(kind)
+
+    with pytest.raises(ConfigurationError, match=re.escape(str(secrets))):
+        stranger.start(place.said.append)
+
+    assert programs(stranger) == []
 
 
 def test_interrupted_first_start_is_begun_anew(kind: Kind, place: Place) -> None:

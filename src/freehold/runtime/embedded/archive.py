@@ -5,9 +5,11 @@ stop of a real server waits for that: a run of its own, on scratch data and at t
 background of the first start, or beforehand: `python -m freehold.runtime.embedded.training`.
 """
 
+import contextlib
 import hashlib
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from freehold.runtime.embedded.libraries import find_cache
@@ -46,14 +48,19 @@ class Archive:
                 start_new_session=True,
             )
 
-    def stop_training(self) -> None:
-        """End the training that goes on; the next start begins it anew."""
+    @contextlib.contextmanager
+    def ending_training(self) -> Iterator[None]:
+        """End the training that goes on, beside what is done meanwhile; the next start begins it anew."""
         training, self._training = self._training, None
         if training is None:
+            yield
             return
         training.terminate()
         try:
-            training.wait(STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            training.kill()  # the broker that it started ends with it
-            training.wait(STOP_TIMEOUT_S)
+            yield
+        finally:
+            try:
+                training.wait(STOP_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                training.kill()  # the broker that it started ends with it
+                training.wait(STOP_TIMEOUT_S)

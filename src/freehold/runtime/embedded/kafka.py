@@ -1,6 +1,7 @@
 """An Apache Kafka 4 of one's own: one node that is broker and controller (KRaft), both behind a password."""
 
 import base64
+import contextlib
 import os
 import secrets as randomness
 import shutil
@@ -8,8 +9,9 @@ import signal
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Any
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from freehold.errors import StartError
@@ -18,7 +20,7 @@ from freehold.runtime.embedded.kafka_settings import ADMIN, LOGGING, format_sett
 from freehold.runtime.embedded.libraries import fetch_jars, find_java
 from freehold.runtime.embedded.orphans import end_orphans
 from freehold.runtime.embedded.ports import LOOPBACK, is_listening, reserve_port
-from freehold.runtime.embedded.process import Report, ServerProcess, open_log
+from freehold.runtime.embedded.process import Report, ServerProcess, open_log, refused
 from freehold.runtime.embedded.tied import tied
 from freehold.runtime.provision.secrets import Secrets, write_private
 from freehold.topic.address import SASL_PLAIN_TEXT, KafkaAddress
@@ -27,6 +29,7 @@ USUAL_PORT = 9092
 START_TIMEOUT_S = 60.0  # after a crash each log's last segment is read again
 FORMAT_TIMEOUT_S = 60.0
 ATTEMPT_TIMEOUT_S = 1.0
+REFUSALS_MAX = 3  # the first may come before the broker has read its users
 SETTINGS_NAME = "server.properties"
 # One broker for one machine: the small compiler and the small collector start fastest. Decision 2 has the measurements.
 JAVA_OPTIONS = ["-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xlog:all=error:stderr"]
@@ -51,12 +54,14 @@ class KafkaServer:
         self.port = port or (0 if training else USUAL_PORT)
         self.controller_port = 0
         self._port_is_fixed = port is not None
+        self._secrets = secrets
         self._password = secrets.get("kafka/admin")
         self._controller_password = secrets.get("kafka/controller")
         self._process = ServerProcess(self.name, self.directory)
         self._training = training
         self._classpath = ""
         self._archive: Archive | None = None
+        self._refusal_count = 0
 
     @property
     def pid(self) -> int | None:
@@ -84,6 +89,7 @@ class KafkaServer:
             StartError: It did not become ready; the message names its log.
             ConfigurationError: The port that was asked for is taken.
         """
+        self._refusal_count = 0
         end_orphans(self.directory, "java", signal.SIGTERM, report)
         archive = self.prepare(report)
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -110,9 +116,8 @@ class KafkaServer:
 
     def stop(self, timeout_s: float) -> None:
         """Stop the server in order; kill it if it takes longer than `timeout_s`."""
-        if self._archive:
-            self._archive.stop_training()
-        self._process.stop(signal.SIGTERM, timeout_s)
+        with self._archive.ending_training() if self._archive else contextlib.nullcontext():
+            self._process.stop(signal.SIGTERM, timeout_s)
 
     def prepare(self, report: Report) -> Archive:
         """Get what is needed to start: Kafka's jars, downloaded if need be, and Java's archive of them, if there is one.
@@ -181,11 +186,20 @@ class KafkaServer:
     def _is_ready(self) -> bool:
         if not is_listening(self.port):
             return False
-        quiet = {"log_level": "0", "socket.connection.setup.timeout.ms": "1000"}
-        client = AdminClient({**self._address.client_config(), **quiet})
+        refusals: list[KafkaError] = []
+        settings: dict[str, Any] = {
+            "log_level": "0",
+            "socket.connection.setup.timeout.ms": "1000",
+            "error_cb": refusals.append,
+        }
+        client = AdminClient({**self._address.client_config(), **settings})
         try:
             return bool(client.list_topics(timeout=ATTEMPT_TIMEOUT_S).brokers)
         except KafkaException:
+            client.poll(0)  # hands over what befell the connection
+            self._refusal_count += any(error.code() == KafkaError._AUTHENTICATION for error in refusals)
+            if self._refusal_count >= REFUSALS_MAX:
+                raise refused(self.name, self._secrets.file) from None
             return False
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from freehold.errors import StartError
+from freehold.errors import ConfigurationError, FreeholdError, StartError
 
 Report = Callable[[str], None]
 
@@ -51,11 +51,22 @@ class ServerProcess:
             )
 
     def wait_until_ready(self, is_ready: Callable[[], bool], timeout_s: float) -> None:
-        """Wait until the server answers.
+        """Wait until the server answers; one that does not is ended.
+
+        Args:
+            is_ready: Asks the server; what it raises ends the wait.
+            timeout_s: How long to wait.
 
         Raises:
             StartError: It ended, or did not answer in time; the message shows the end of its log.
         """
+        try:
+            self._wait_until_ready(is_ready, timeout_s)
+        except FreeholdError:
+            self.stop(signal.SIGKILL, KILL_TIMEOUT_S)
+            raise
+
+    def _wait_until_ready(self, is_ready: Callable[[], bool], timeout_s: float) -> None:
         limit = time.monotonic() + timeout_s
         while time.monotonic() < limit:
             if not self.is_running():
@@ -90,6 +101,14 @@ class ServerProcess:
         except OSError:
             lines = []
         return f"{' | '.join(lines[-LOG_LINES_SHOWN:])} (see {self.log})"
+
+
+def refused(name: str, secrets: Path) -> ConfigurationError:
+    """Make the error of a server of ours that does not take our password."""
+    return ConfigurationError(
+        f"{name} refuses its administrator's password: {secrets} does not belong to this data; "
+        "restore the file that does, or reset the data"
+    )
 
 
 def open_log(log: Path) -> BinaryIO:

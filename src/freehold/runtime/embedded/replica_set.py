@@ -8,6 +8,7 @@ from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
 ATTEMPT_TIMEOUT_MS = 1_000
+UNAUTHORIZED = 13
 AUTHENTICATION_FAILED = 18
 NOT_YET_INITIALIZED = 94
 # What a set in the middle of a step answers; the next attempt sees where it got to.
@@ -28,6 +29,9 @@ def become_primary(host: str, replica_set: str, admin: str, password: str) -> bo
 
     Returns:
         True once nothing is left to do.
+
+    Raises:
+        PermissionError: The server has users, and none of this name and password.
     """
     try:
         with _connect(host) as client:
@@ -38,6 +42,8 @@ def become_primary(host: str, replica_set: str, admin: str, password: str) -> bo
                 config = {"_id": replica_set, "members": [{"_id": 0, "host": host}]}
                 client.admin.command("replSetInitiate", config)
     except OperationFailure as error:
+        if error.code == UNAUTHORIZED:
+            raise PermissionError(f"{host} has an administrator of another password") from error
         if error.code not in PASSING:
             raise
     except PyMongoError:
