@@ -149,8 +149,10 @@ class Postgres:
             self._connections = Connections(self._connect, self._connections_max)
             await self._read_epoch()
         except REFUSED as error:
+            await self.close()
             raise ConfigurationError(f"PostgreSQL refused the store of {service}: {error}") from error
         except LOST as error:
+            await self.close()
             raise StoreUnavailable(f"PostgreSQL did not answer for the store of {service}: {error!r}") from error
 
     async def migrate(self) -> list[str]:
