@@ -87,13 +87,27 @@ def test_secrets_are_for_their_owner_only(system: SmallSystem) -> None:
 
 
 def test_another_start_on_the_same_data_is_refused_by_name(system: SmallSystem) -> None:
-    refused = system.freehold("up", str(SOURCE))
+    for arguments in (["--detach"], []):
+        refused = system.freehold("up", str(SOURCE), *arguments)
 
-    assert refused.code == 1
-    assert f"in use by process {system.state()['pid']} (" in refused.errors
-    assert "up" in refused.errors
-    assert "Traceback" not in refused.errors
+        assert refused.code == 1
+        assert f"in use by process {system.state()['pid']} (freehold up " in refused.errors
+        assert "Traceback" not in refused.errors
     assert all(system.is_ready(name) for name in PROCESSES)
+
+
+def test_service_whose_store_hangs_is_told_unready_and_why(system: SmallSystem) -> None:
+    mongo = system.status()["mongo"]["pid"]
+    os.kill(mongo, signal.SIGSTOP)
+    try:
+        wait_until(lambda: system.status()["marks"]["state"] == "unready", "marks is unready")
+        status = system.status()
+    finally:
+        os.kill(mongo, signal.SIGCONT)
+
+    assert status["marks"]["detail"].startswith("store: ")
+    assert status["notes"]["state"] == "ready"
+    wait_until(lambda: system.status()["marks"]["state"] == "ready", "marks is ready again")
 
 
 def test_reset_is_refused_while_it_is_up(system: SmallSystem) -> None:

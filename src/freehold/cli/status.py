@@ -26,14 +26,10 @@ def register(app: typer.Typer) -> None:
 
 def status(json: JSON = False) -> None:
     """Show what is up here: its processes, and how far relays and consumers are."""
-    from freehold.runtime.supervisor.report import as_json, read_progress, read_state
+    from freehold.runtime.supervisor.report import as_json, ask_processes, read_state
 
     state = read_state(here())
-    progress = {
-        process.name: read_progress(process.port)
-        for process in (state.processes if state else ())
-        if process.role == "service" and process.pid and process.port
-    }
+    progress = ask_processes(state) if state is not None else {}
     if json:
         data = as_json(state)
         for process in data["processes"]:
@@ -78,7 +74,7 @@ def _find_log(name: str) -> Path:
 
 
 def _row(process: ProcessState, progress: dict[str, Any] | None) -> tuple[str, ...]:
-    words = process.detail.partition("\n")[0] if process.state in {"failed", "restarting", "waiting"} else ""
+    words = process.detail.partition("\n")[0] if process.state in {"failed", "restarting", "unready", "waiting"} else ""
     state = f"{process.state}: {words}" if words else process.state
     number = str(process.pid) if process.pid else ""
     return process.name, process.role, state, process.url or "", number, _lag(progress), process.log or ""

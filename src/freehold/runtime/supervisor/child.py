@@ -26,7 +26,10 @@ LOG_LINES_SHOWN = 4
 LINE_SHOWN_MAX = 400
 
 # What a process may know of the world around us, beside what it is given; everything else could be a secret.
-INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TERM", "NO_COLOR", "FREEHOLD_LOG_LEVEL", "LOG_LEVEL")
+INHERITED = {
+    *("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TERM", "NO_COLOR"),
+    *("FREEHOLD_LOG_LEVEL", "LOG_LEVEL", "FREEHOLD_BODY_BYTES_MAX", "FREEHOLD_ANSWER_S_MAX"),
+}
 
 
 def child_environment(own: Mapping[str, str]) -> dict[str, str]:

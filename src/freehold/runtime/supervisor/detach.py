@@ -13,7 +13,7 @@ from freehold.errors import StartError
 from freehold.runtime.embedded.process import open_log
 from freehold.runtime.supervisor.child import last_lines
 from freehold.runtime.supervisor.leftovers import end_leftovers, end_process
-from freehold.runtime.supervisor.state import Place, SystemState, is_same
+from freehold.runtime.supervisor.state import Place, SystemState, is_same, started_ticks
 
 POLL_S = 0.05
 # A first start downloads Kafka and writes the demo data; it says what it does all the while.
@@ -30,9 +30,10 @@ def start_detached(place: Place, arguments: Sequence[str], show: Callable[[Syste
         show: Called with the state when it has changed.
 
     Raises:
-        StartError: It failed, with the reason, or was not ready in time; nothing of it is left running.
+        StartError: Another one runs here; or it failed, with the reason, or was not ready in time; nothing of it is left running.
     """
-    place.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with place.held():
+        pass  # whoever else runs it is named here, where the person is
     log = place.log("up")
     with open_log(log) as stream:
         child = subprocess.Popen(
@@ -58,18 +59,18 @@ def stop(place: Place, report: Callable[[str], None]) -> bool:
     Raises:
         StartError: Something cannot be ended.
     """
+    holder = place.holder()
+    if holder and not end_process(holder, started_ticks(holder), signal.SIGTERM, STOP_TIMEOUT_S):
+        raise StartError(f"process {holder} does not end; see {place.log('up')}")
     state = place.read()
     if state is None:
-        return False
-    was_up = is_same(state.pid, state.started_ticks) and place.is_held()
-    if was_up and not end_process(state.pid, state.started_ticks, signal.SIGTERM, STOP_TIMEOUT_S):
-        raise StartError(f"process {state.pid} does not end; see {place.log('up')}")
+        return holder is not None
     left = [each for each in state.processes if is_same(each.pid, each.started_ticks)]
     end_leftovers(state, report, servers=True)
-    if left and not was_up:
+    if left:
         state.state = "stopped"
         place.write(state)
-    return was_up or bool(left)
+    return holder is not None or bool(left)
 
 
 def _wait_until_ready(place: Place, child: subprocess.Popen[bytes], show: Callable[[SystemState], None]) -> SystemState:

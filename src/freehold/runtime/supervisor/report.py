@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import msgspec
@@ -10,8 +11,9 @@ import msgspec
 from freehold.runtime.embedded.ports import LOOPBACK
 from freehold.runtime.supervisor.state import Place, SystemState, boot_id, is_same
 
-PROBE_TIMEOUT_S = 2.0
-RUNNING = {"starting", "ready", "restarting", "stopping"}
+# A service whose store hangs says so, after it has waited for the store's answers itself.
+PROBE_TIMEOUT_S = 3.0
+RUNNING = {"waiting", "starting", "ready", "restarting", "stopping"}
 
 
 def read_state(place: Place) -> SystemState | None:
@@ -34,6 +36,22 @@ def read_state(place: Place) -> SystemState | None:
     if not supervised and state.state in RUNNING:
         state.state = "unsupervised" if any(process.pid for process in state.processes) else "stopped"
     return state
+
+
+def ask_processes(state: SystemState) -> dict[str, dict[str, Any]]:
+    """Ask the services and the gateway that run how they are; one that is not ready by its own word is called unready.
+
+    Returns:
+        By name, what each service says of its relay and its consumers; one that does not answer is left out.
+    """
+    asked = [each for each in state.processes if each.role in {"service", "gateway"} and each.pid and each.port]
+    with ThreadPoolExecutor(max(1, len(asked))) as pool:
+        answers = list(pool.map(lambda process: read_progress(process.port or 0), asked))
+    for process, answer in zip(asked, answers, strict=True):
+        if process.state == "ready" and (answer is None or not answer.get("ready")):
+            process.state = "unready"
+            process.detail = _unready_words(answer)
+    return {each.name: answer for each, answer in zip(asked, answers, strict=True) if answer and each.role == "service"}
 
 
 def as_json(state: SystemState | None) -> dict[str, Any]:
@@ -70,6 +88,13 @@ def read_progress(port: int) -> dict[str, Any] | None:
     finally:
         connection.close()
     return found if isinstance(found, dict) else None
+
+
+def _unready_words(answer: dict[str, Any] | None) -> str:
+    if answer is None:
+        return f"no answer within {PROBE_TIMEOUT_S:g} s"
+    checks = [check for check in answer.get("checks") or () if not check.get("ok")]
+    return "; ".join(f"{check.get('name')}: {check.get('detail')}" for check in checks)
 
 
 def summarise_lag(progress: dict[str, Any]) -> str:

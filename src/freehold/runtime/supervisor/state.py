@@ -167,7 +167,9 @@ class Place:
                     f"stop it with `freehold down` in {self.directory.parent}, or work in another directory"
                 )
             os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"{os.getpid()} ({shlex.join(sys.argv)})".encode()[:COMMAND_BYTES_MAX], 0)
+            os.pwrite(
+                descriptor, f"{os.getpid()} (freehold {shlex.join(sys.argv[1:])})".encode()[:COMMAND_BYTES_MAX], 0
+            )
             yield
             os.ftruncate(descriptor, 0)
         finally:
@@ -175,15 +177,20 @@ class Place:
 
     def is_held(self) -> bool:
         """Tell whether some process runs a system on this data right now."""
+        return self.holder() is not None
+
+    def holder(self) -> int | None:
+        """Give the id of the process that runs a system on this data right now; 0 when it has not said it yet."""
         try:
             descriptor = os.open(self.directory / "lock", os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
-            return False
+            return None
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return False
+            return None
         except BlockingIOError:
-            return True
+            said = os.read(descriptor, COMMAND_BYTES_MAX).split(b" ")[0]
+            return int(said) if said.isdigit() else 0
         finally:
             os.close(descriptor)
 
