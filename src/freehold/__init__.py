@@ -13,7 +13,8 @@ from freehold.service import Listen, Replica, Service, System, Topic
 if TYPE_CHECKING:
     from freehold.gateway import Composition, Forward, Gateway, Part
     from freehold.store.mongo import Collection, Mongo, MongoTransaction
-    from freehold.store.postgres import Postgres, PostgresTransaction
+    from freehold.store.postgres import Postgres
+    from freehold.store.postgres_transaction import PostgresTransaction
 
 __all__ = [
     "Collection",
@@ -47,7 +48,7 @@ _LAZY = {
     "MongoTransaction": "freehold.store.mongo",
     "Part": "freehold.gateway",
     "Postgres": "freehold.store.postgres",
-    "PostgresTransaction": "freehold.store.postgres",
+    "PostgresTransaction": "freehold.store.postgres_transaction",
 }
 
 
