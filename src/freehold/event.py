@@ -26,6 +26,9 @@ from freehold.errors import DeclarationError, PublishError
 
 # Kafka's default message.max.bytes is 1 MiB for the whole batch with its headers; what is left is the envelope's.
 EVENT_BYTES_MAX = 900_000
+MESSAGE_BYTES_MAX = 1_048_588
+# The key stands in the record three times; one that did not fit would hold every later event up.
+KEY_BYTES_MAX = 1_000
 
 _encoder = msgspec.json.Encoder()
 
@@ -189,6 +192,10 @@ def envelope_for(owner: str, event: Event, place: Place, traceparent: str | None
             f"raise the entity's version by one in the transaction that changes it"
         )
     key = event_key(event)
+    if len(key.encode()) > KEY_BYTES_MAX:
+        raise PublishError(
+            f"{type(event).__name__}: its key has {len(key.encode()):,} bytes; use at most {KEY_BYTES_MAX:,}"
+        )
     if key.endswith("/"):
         raise PublishError(f"{type(event).__name__}: its key field {event.__key__!r} is empty")
     return Envelope(

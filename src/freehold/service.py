@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import msgspec
 
 from freehold.errors import DeclarationError
-from freehold.event import Event
+from freehold.event import MESSAGE_BYTES_MAX, Event
 
 DAY_MS = 86_400_000
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
@@ -52,6 +52,8 @@ class Topic:
             "min.compaction.lag.ms": str(self.full_history_ms),
             "max.compaction.lag.ms": str(self.compacted_after_ms),
             "min.insync.replicas": str(max(1, self.replication_factor - 1)),
+            # Kafka's default, which a cluster may have lowered: the largest event with its key and headers.
+            "max.message.bytes": str(MESSAGE_BYTES_MAX),
         }
 
 
@@ -93,7 +95,7 @@ class Service:
     """Declare a service: a unit with its own code, its own database and its own process.
 
     Args:
-        name: Also the name of its database, its credentials, its topic and its consumer group.
+        name: Also the name of its database, its credentials and its topic, and what its consumer groups begin with.
         store: Postgres(...) or Mongo(...); the one database that it owns.
         app: Its HTTP side, any ASGI application. Health, metrics, tracing and limits are put around it.
         publishes: The event classes that its transactions may publish.

@@ -415,6 +415,9 @@ async def test_killed_kafka_is_waited_for_and_nothing_is_lost_or_doubled(
         assert own_kafka.pid is not None
         os.kill(own_kafka.pid, signal.SIGKILL)
         await users.store.transact(update_many, IDS, 2)
+        consumer = await consumer_of(reader)
+        await until(lambda: consumer.progress.state is ConsumerState.RETRYING, lambda: consumer.progress)
+        assert "describe topic" in consumer.progress.error
         assert (await reader.client.get("/readyz")).status_code == 200
         await asyncio.to_thread(own_kafka.stop, 5)
         await asyncio.to_thread(own_kafka.start, lambda _: None)
@@ -422,3 +425,4 @@ async def test_killed_kafka_is_waited_for_and_nothing_is_lost_or_doubled(
         await running.settled(LIMIT_S)
 
         assert await effects(orders) == {user_id: [1, 2, 3] for user_id in IDS}
+        await until(lambda: consumer.progress.state is ConsumerState.READING, lambda: consumer.progress)

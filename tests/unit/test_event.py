@@ -118,3 +118,8 @@ def test_row_without_a_version_is_refused_at_publish() -> None:
 
     with pytest.raises(PublishError, match="the row has no 'version'"):
         outgoing.add(UserUpdated, {"id": "42", "name": "Ada"})
+
+
+def test_key_that_would_not_fit_the_topic_is_refused_at_publish() -> None:
+    with pytest.raises(PublishError, match=r"its key has 1,005 bytes; use at most 1,000"):
+        envelope_for("users", UserUpdated(id="x" * 1_000, name="Ada"), Place(1, 1, 0), None)

@@ -109,6 +109,11 @@ def take_batch(waiting: Sequence[Record], records_max: int, bytes_max: int) -> i
     return min(len(waiting), records_max)
 
 
+def size_of(records: Iterable[Record]) -> int:
+    """Count the bytes of the records' values."""
+    return sum(len(record.value or b"") for record in records)
+
+
 class _Unreadable(Exception):
     """Why a subscription cannot read an event; never leaves this file."""
 

@@ -10,7 +10,6 @@ others go on. A failure of the reader ends the session whole: it leaves the grou
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import threading
 import time
@@ -32,8 +31,9 @@ from freehold.topic.admin import Topics
 from freehold.topic.reader import Reader
 
 READ_WAIT_S = 0.1  # bounds how long holding a partition, or stopping, waits for the reader
-# Read no further while this many records wait: bounds memory, and keeps each partition's next batch at hand.
+# Read no further while this much waits: bounds memory, and keeps each partition's next batch at hand.
 IN_HAND_RECORDS_MAX = 4_000
+IN_HAND_BYTES_MAX = 32 * 1024 * 1024
 CLAIM_TIMEOUT_S = 10.0
 RELEASE_TIMEOUT_S = 5.0
 IDENTITY_CHECK_S = 3.0
@@ -83,6 +83,7 @@ class Consumer:
         self._failure: FreeholdError | None = None
         self._identity: TopicIdentity | None = None
         self._handing = 0
+        self._is_silent = False
 
     def start(self) -> None:
         """Begin, in the running event loop and a thread beside it."""
@@ -155,14 +156,16 @@ class Consumer:
         )
 
     def _wait_for_room(self) -> None:
-        while not self._ending.is_set() and self._failure is None and self._in_hand() >= IN_HAND_RECORDS_MAX:
+        while not self._ending.is_set() and self._failure is None and self._is_full():
             self._has_room.clear()
-            if self._in_hand() >= IN_HAND_RECORDS_MAX:
+            if self._is_full():
                 self._has_room.wait(READ_WAIT_S)
 
-    def _in_hand(self) -> int:
-        workers = list(self._workers.values())
-        return self._handing + sum(worker.in_hand for worker, _ in workers if not worker.is_held)
+    def _is_full(self) -> bool:
+        """Say whether enough waits; what waits behind a partition that is held must not keep the others from reading."""
+        reading = [worker for worker, _ in list(self._workers.values()) if not worker.is_held]
+        count = self._handing + sum(worker.in_hand for worker in reading)
+        return count >= IN_HAND_RECORDS_MAX or sum(worker.in_hand_bytes for worker in reading) >= IN_HAND_BYTES_MAX
 
     def _hand_over(self, records: list[Record]) -> None:
         if not records:
@@ -176,6 +179,8 @@ class Consumer:
     def _claim(self, partitions: list[int]) -> Mapping[int, int | None]:
         """Claim what was assigned, make sure that the log still holds the positions, and start applying."""
         if not partitions or self._ending.is_set():
+            # More instances than partitions: this one stands by.
+            self._enter(ConsumerState.READING, "")
             return {}
         topic = self._reader.topic
         identity = self._topics.identify(topic)
@@ -208,16 +213,23 @@ class Consumer:
             self._reader.report(positions)
 
     def _pause(self, error: Exception, pause_s: float) -> None:
-        progress = self.progress
         is_expected = isinstance(error, FreeholdError)
         text = str(error) if is_expected else f"{type(error).__name__}: {error}"
         state = ConsumerState.STOPPED if isinstance(error, OperatorError) else ConsumerState.RETRYING
-        if (state, text) != (progress.state, progress.error):
-            level = logging.WARNING if isinstance(error, PeerError) else logging.ERROR
-            where = f"{self._subscription.service}: reading {progress.source}"
-            log.log(level, "%s is %s: %s", where, state.value, text, exc_info=None if is_expected else error)
-        progress.state, progress.error, progress.retry_at = state, text, time.time() + pause_s
+        self._enter(state, text, None if is_expected else error)
+        self.progress.retry_at = time.time() + pause_s
         self._ending.wait(pause_s)
+
+    def _enter(self, state: ConsumerState, text: str, bug: Exception | None = None) -> None:
+        """Note the state; a change is logged once, not each try."""
+        progress = self.progress
+        if (state, text) != (progress.state, progress.error):
+            level = {ConsumerState.RETRYING: logging.WARNING, ConsumerState.STOPPED: logging.ERROR}.get(
+                state, logging.INFO
+            )
+            where = f"{self._subscription.service}: reading {progress.source}"
+            log.log(level, "%s is %s%s", where, state.value, f": {text}" if text else "", exc_info=bug)
+        progress.state, progress.error, progress.retry_at = state, text, None
 
     # In the event loop: what touches the store.
 
@@ -231,7 +243,7 @@ class Consumer:
             task = self._loop.create_task(self._work(worker))
             self._workers[claim.partition] = (worker, task)
             self.progress.partitions[claim.partition] = worker.progress
-        self.progress.state, self.progress.error, self.progress.retry_at = ConsumerState.READING, "", None
+        self._enter(ConsumerState.READING, "")
 
     async def _work(self, worker: Worker) -> None:
         try:
@@ -268,8 +280,17 @@ class Consumer:
         """See, now and then, whether the topic is still the one that the positions point into."""
         while True:
             await asyncio.sleep(IDENTITY_CHECK_S)
-            with contextlib.suppress(PeerError, OperatorError):
+            try:
                 self._failure = await asyncio.to_thread(self._find_another_topic) or self._failure
+            except FreeholdError as error:
+                # The reader waits for Kafka by itself and says nothing; whoever asks for progress should know.
+                if self.progress.state is ConsumerState.READING:
+                    self._is_silent = True
+                    self._enter(ConsumerState.RETRYING, str(error))
+            else:
+                if self._is_silent and self.progress.state is ConsumerState.RETRYING:
+                    self._enter(ConsumerState.READING, "")
+                self._is_silent = False
 
 
 def check_extents(topic: str, claims: Sequence[Claim], extents: Mapping[int, tuple[int, int]]) -> None:

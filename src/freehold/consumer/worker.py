@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 from freehold.consumer import Claim, Ledger
 from freehold.consumer.apply import Applier
-from freehold.consumer.batch import Delivery, Subscription, take_batch
+from freehold.consumer.batch import Delivery, Subscription, size_of, take_batch
 from freehold.consumer.progress import ConsumerProgress, PartitionProgress, PartitionState
 from freehold.errors import EventRejected, FencedError, PeerError
 from freehold.topic import Record
@@ -69,6 +69,8 @@ class Worker:
         self._on_done = on_done
         self._waiting: collections.deque[Record] = collections.deque()
         self._batch_count = 0
+        self._waiting_bytes = 0
+        self._batch_bytes = 0
         self._arrived = asyncio.Event()
         self._closing = False
         self._is_position_sure = True
@@ -79,6 +81,11 @@ class Worker:
         return len(self._waiting) + self._batch_count
 
     @property
+    def in_hand_bytes(self) -> int:
+        """Count the bytes of their values."""
+        return self._waiting_bytes + self._batch_bytes
+
+    @property
     def is_held(self) -> bool:
         """Say whether nothing more should be read for it."""
         return self.progress.state is not PartitionState.READING
@@ -86,6 +93,7 @@ class Worker:
     def take(self, records: Sequence[Record]) -> None:
         """Queue records behind those taken before."""
         self._waiting.extend(records)
+        self._waiting_bytes += size_of(records)
         self._arrived.set()
 
     def close(self) -> None:
@@ -108,9 +116,10 @@ class Worker:
                 self._arrived.clear()
                 continue
             batch = [self._waiting.popleft() for _ in range(count)]
-            self._batch_count = count
+            self._batch_count, self._batch_bytes = count, size_of(batch)
+            self._waiting_bytes -= self._batch_bytes
             await self._finish(batch)
-            self._batch_count = 0
+            self._batch_count = self._batch_bytes = 0
             self._on_done()
 
     async def _finish(self, batch: list[Record]) -> None:

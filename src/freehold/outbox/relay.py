@@ -28,8 +28,9 @@ from freehold.outbox.outgoing import decode_headers
 from freehold.telemetry import OPERATION, SERVICE, TOPIC, is_traced, parse_traceparent, start_span
 from freehold.topic.writer import Shipment, Writer
 
-# Bounds what is sent and not yet acknowledged, and so the memory of a relay and what a successor repeats.
+# Bound what is sent and not yet acknowledged, and so the memory of a relay and what a successor repeats.
 IN_FLIGHT_ROWS_MAX = 10_000
+IN_FLIGHT_BYTES_MAX = 32 * 1024 * 1024
 # Rows are deleted together: whichever of these comes first.
 ACKNOWLEDGE_ROWS = 500
 ACKNOWLEDGE_AFTER_S = 0.05
@@ -82,7 +83,7 @@ class RelayProgress:
 class _Flight:
     """A shipment with the rows that it is made of."""
 
-    __slots__ = ("position", "rows", "sent_at", "shipment", "spans")
+    __slots__ = ("position", "rows", "sent_at", "shipment", "size_bytes", "spans")
 
     def __init__(self, rows: list[OutboxRow], position: Any) -> None:
         self.rows = rows
@@ -90,6 +91,7 @@ class _Flight:
         self.shipment = Shipment(len(rows))
         self.sent_at = time.monotonic()
         self.spans: list[Span] = []
+        self.size_bytes = sum(len(row.data) for row in rows)
 
     def trace(self, row: OutboxRow, headers: list[tuple[str, bytes]], topic: str) -> None:
         """Start a span beneath the one that published the row, if that one is kept; it ends with the flight."""
@@ -201,8 +203,11 @@ class Relay:
         self._flights.append(flight)
         self.progress.in_flight += len(rows)
         self._settle()
-        while self.progress.in_flight > IN_FLIGHT_ROWS_MAX:
+        while self.progress.in_flight > IN_FLIGHT_ROWS_MAX or self._size_bytes() > IN_FLIGHT_BYTES_MAX:
             self._wait_for_topic()
+
+    def _size_bytes(self) -> int:
+        return sum(flight.size_bytes for flight in self._flights)
 
     def _settle_all(self) -> None:
         while self._flights:

@@ -13,6 +13,7 @@ import contextlib
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from freehold.errors import TopicUnavailable
+from freehold.event import MESSAGE_BYTES_MAX
 from freehold.topic.address import KafkaAddress
 from freehold.topic.admin import Topics
 from freehold.topic.failure import LOG_LEVEL, explained, failed, log
@@ -20,8 +21,6 @@ from freehold.topic.failure import LOG_LEVEL, explained, failed, log
 # Bounds what waits inside librdkafka beside the caller's own bound.
 QUEUE_MESSAGES_MAX = 50_000
 QUEUE_KBYTES_MAX = 32 * 1024
-# The broker's own default for a whole batch; a record of EVENT_BYTES_MAX fits with its key and headers.
-MESSAGE_BYTES_MAX = 1_048_588
 CLOSE_WAIT_S = 0.1
 
 
