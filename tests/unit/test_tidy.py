@@ -127,6 +127,15 @@ def test_cited_decisions_exist() -> None:
     assert cited - numbers == set()
 
 
+def test_each_invariant_names_a_test_that_there_is() -> None:
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "ARCHITECTURE.md").read_text()))
+    tests = [*(ROOT / "tests").rglob("*.py"), *(ROOT / "systems").rglob("tests/*.py")]
+    there = {found for path in tests for found in re.findall(r"def (test_\w+)\(", path.read_text())}
+
+    assert len(named) > 30
+    assert named - there == set()
+
+
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_page_has_one_title(page: Path) -> None:
     text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
