@@ -13,7 +13,7 @@ from freehold.http.conditional import expected_versions, precondition
 from freehold.http.problem import Fault, Problem
 from systems.database_per_service.orders.events import OrderPlaced, OrderUpdated
 from systems.database_per_service.orders.order import COMES_FROM, NewOrder, Status, format_instant, order_etag
-from systems.database_per_service.orders.placing import Placing
+from systems.database_per_service.orders.placing import Placing, use_once
 
 Document = dict[str, Any]
 
@@ -26,10 +26,10 @@ async def place(tx: Any, order_id: str, new: NewOrder, placing: Placing | None) 
 
     Raises:
         Problem: 409, the customer is unknown or deleted.
-        pymongo.errors.DuplicateKeyError: `placing` was used before.
+        AlreadyPlaced: `placing` was used before.
     """
     if placing is not None:
-        await tx["placings"].insert_one(placing.record(order_id))
+        await use_once(tx, placing, order_id)
     user_id = new.user_id.lower()
     customer = _customer(user_id, await tx.copy("customers", user_id))
     document = order_document(order_id, new, customer, datetime.now(UTC))

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
+from pymongo.errors import DuplicateKeyError
 
 from freehold.http.problem import Fault, Problem
 from systems.database_per_service.orders.order import NewOrder
@@ -38,6 +39,10 @@ class Placing:
         return {"_id": self.key, "request": self.request, "order_id": order_id, "expires_at": expires_at}
 
 
+class AlreadyPlaced(Exception):
+    """The key was used before; what it placed is the answer."""
+
+
 def read_placing(header: str | None, new: NewOrder) -> Placing | None:
     """Read an Idempotency-Key; None without one.
 
@@ -57,6 +62,18 @@ def read_placing(header: str | None, new: NewOrder) -> Placing | None:
         )
     key = quoted[1] if quoted else text
     return Placing(_digest(key.encode()), _digest(msgspec.json.encode(new)))
+
+
+async def use_once(tx: Any, placing: Placing, order_id: str) -> None:
+    """Record in this transaction that the key has placed this order.
+
+    Raises:
+        AlreadyPlaced: It has placed another one.
+    """
+    try:
+        await tx["placings"].insert_one(placing.record(order_id))
+    except DuplicateKeyError as error:
+        raise AlreadyPlaced from error
 
 
 async def replayed_order_id(store: Any, placing: Placing) -> str:

@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
-from pymongo.errors import DuplicateKeyError
 
 from freehold.http.api import Api
 from freehold.http.cursor import decode_cursor, encode_cursor, parse_limit
@@ -14,7 +13,7 @@ from freehold.http.operation import Answer, Operation, Parameter, Request
 from freehold.identifier import new_id
 from systems.database_per_service.orders import orders
 from systems.database_per_service.orders.order import UUID, NewOrder, Order, OrderPage, Step, order_etag, show
-from systems.database_per_service.orders.placing import read_placing, replayed_order_id
+from systems.database_per_service.orders.placing import AlreadyPlaced, read_placing, replayed_order_id
 from systems.database_per_service.orders.store import store
 
 PAGE_ORDERS = 20
@@ -29,7 +28,7 @@ async def _place(request: Request) -> Answer:
         return _placed(await store.transact(orders.place, new_id(), request.body, None), is_replayed=False)
     try:
         return _placed(await store.transact(orders.place, new_id(), request.body, placing), is_replayed=False)
-    except DuplicateKeyError:
+    except AlreadyPlaced:
         order_id = await replayed_order_id(store, placing)
         return _placed(await orders.read(store, order_id), is_replayed=True)
 

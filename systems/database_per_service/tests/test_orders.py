@@ -61,6 +61,23 @@ async def test_asking_again_succeeds_once_the_user_has_arrived(shop: Shop) -> No
     assert answer.status_code == 201
 
 
+async def test_orders_at_the_very_moment_in_which_the_user_arrives(shop: Shop) -> None:
+    """The first event's copy and the placing's look for it meet in one document: refused or placed, never an error."""
+    for _ in range(10):
+        user = await shop.make_user()
+
+        async def order_until_placed(user_id: str) -> set[int]:
+            statuses = set()
+            async with asyncio.timeout(20):
+                while 201 not in statuses:
+                    statuses.add((await shop.place(user_id)).status_code)
+            return statuses
+
+        seen = await asyncio.gather(*(order_until_placed(user["id"]) for _ in range(4)))
+
+        assert set().union(*seen) <= {201, 409}
+
+
 async def test_refused_order_leaves_nothing_behind(shop: Shop) -> None:
     user_id = new_id()
 
