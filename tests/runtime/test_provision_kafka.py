@@ -123,14 +123,21 @@ def test_controller_refuses_strangers(secrets: Secrets, server: KafkaServer) -> 
 
 
 def test_lack_of_rights_and_of_a_server_are_told_apart(users: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("freehold.runtime.provision.kafka.REQUEST_TIMEOUT_S", 0.5)
-
     with pytest.raises(ConfigurationError, match="elsewhere"):
         provision_kafka(users, "elsewhere", "secret-word", reads=[])
+
+    monkeypatch.setattr("freehold.runtime.provision.kafka.REQUEST_TIMEOUT_S", 0.5)
     with pytest.raises(TopicUnavailable) as caught:
         provision_kafka("kafka://admin:secret-word@127.0.0.1:1", "elsewhere", "secret-word", reads=[])
 
     assert "secret-word" not in str(caught.value)
+
+
+def test_answer_that_does_not_come_is_no_bare_timeout(server: KafkaServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("freehold.runtime.provision.kafka.ANSWER_TIMEOUT_S", 0.0)
+
+    with pytest.raises(TopicUnavailable, match="did not answer"):
+        provision_kafka(server.admin_url, "late", "pw", reads=[])
 
 
 def quiet(url: str) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from freehold.errors import ConfigurationError, TopicUnavailable
 from freehold.topic.address import KafkaAddress
 
 REQUEST_TIMEOUT_S = 10.0
+ANSWER_TIMEOUT_S = 15.0  # longer than the request's own, which tells more
 POLL_S = 0.02
 LOGIN_TIMEOUT_S = 10.0
 ITERATIONS = 4096  # the least that SCRAM-SHA-256 allows; a generated password gains nothing from more
@@ -63,6 +64,8 @@ def provision_kafka(admin_url: str, service: str, password: str, *, reads: Seque
         kind = TopicUnavailable if failure.retriable() or failure.code() < 0 else ConfigurationError
         # By name: the broker's own words on a lack of rights are its internals.
         raise kind(f"Kafka refused to make the user {service}: {failure.name()}") from error
+    except TimeoutError as error:
+        raise TopicUnavailable(f"Kafka did not answer while making the user {service}; try again") from error
     _wait_for_login(own)
     return own.format()
 
@@ -93,19 +96,19 @@ def _make_user(admin: AdminClient, own: KafkaAddress) -> None:
     credential = ScramCredentialInfo(MECHANISMS[own.mechanism], ITERATIONS)
     change = UserScramCredentialUpsertion(own.user, credential, own.password.encode())
     for future in admin.alter_user_scram_credentials([change], request_timeout=REQUEST_TIMEOUT_S).values():
-        future.result(REQUEST_TIMEOUT_S)
+        future.result(ANSWER_TIMEOUT_S)
 
 
 def _set_rights(admin: AdminClient, principal: str, wanted: list[AclBinding]) -> None:
-    found = admin.describe_acls(_everything(principal), request_timeout=REQUEST_TIMEOUT_S).result(REQUEST_TIMEOUT_S)
+    found = admin.describe_acls(_everything(principal), request_timeout=REQUEST_TIMEOUT_S).result(ANSWER_TIMEOUT_S)
     missing = [right for right in wanted if right not in found]
     excess = [_only(right) for right in found if right not in wanted]
     if missing:
         for made in admin.create_acls(missing, request_timeout=REQUEST_TIMEOUT_S).values():
-            made.result(REQUEST_TIMEOUT_S)
+            made.result(ANSWER_TIMEOUT_S)
     if excess:
         for taken in admin.delete_acls(excess, request_timeout=REQUEST_TIMEOUT_S).values():
-            taken.result(REQUEST_TIMEOUT_S)
+            taken.result(ANSWER_TIMEOUT_S)
 
 
 def _everything(principal: str) -> AclBindingFilter:
