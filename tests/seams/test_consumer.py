@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import json
 import os
 import signal
@@ -20,7 +21,7 @@ from freehold.consumer.loop import Consumer
 from freehold.consumer.progress import ConsumerState, PartitionState
 from freehold.runtime.embedded.kafka import KafkaServer
 from freehold.runtime.provision.secrets import Secrets
-from freehold.service import Service
+from freehold.service import Replica, Service
 from freehold.testing import Scene, TestedService
 from freehold.topic.address import KafkaAddress
 from freehold.topic.admin import Topics
@@ -28,6 +29,7 @@ from freehold.topic.partition import partition_of
 from tests.seams.pair import (
     COMBINATIONS,
     PRODUCTS,
+    Customer,
     Named,
     copies,
     delete,
@@ -426,3 +428,41 @@ async def test_killed_kafka_is_waited_for_and_nothing_is_lost_or_doubled(
 
         assert await effects(orders) == {user_id: [1, 2, 3] for user_id in IDS}
         await until(lambda: consumer.progress.state is ConsumerState.READING, lambda: consumer.progress)
+
+
+async def test_named_instance_reads_two_sources_at_once(freehold_service: Run) -> None:
+    """Each subscription is a group of its own, so the same instance name is no conflict."""
+    users = owner("mongo")
+    others = dataclasses.replace(owner("mongo"), name="guests")
+    reading = subscriber("mongo")
+    guests = Replica(Customer, of="guests", entity="user", into="guests")
+    orders = dataclasses.replace(reading, replicates=[*reading.replicates, guests])
+    async with (
+        freehold_service(users) as running,
+        freehold_service(others),
+        freehold_service(orders, instance="orders-1"),
+    ):
+        await users.store.transact(update, "u1", 1)
+        await others.store.transact(update, "g1", 1)
+        await running.settled()
+
+        assert await copies(orders) == {"u1": ("name 1", 1, False)}
+        assert [row["_id"] async for row in orders.store["guests"].find()] == ["g1"]
+
+
+async def test_stop_while_kafka_is_frozen_keeps_its_bound(own_kafka: KafkaServer, freehold_service: Run) -> None:
+    users, orders = owner("mongo"), subscriber("mongo")
+    async with freehold_service(users) as running, freehold_service(orders) as reader:
+        await users.store.transact(update_many, IDS, 1)
+        await running.settled()
+        consumer = await consumer_of(reader)
+        assert own_kafka.pid is not None
+        os.kill(own_kafka.pid, signal.SIGSTOP)
+        try:
+            async with asyncio.timeout(4):
+                await consumer.stop(2.0)
+        finally:
+            os.kill(own_kafka.pid, signal.SIGCONT)
+
+        assert consumer.progress.state is ConsumerState.ENDED
+        assert await effects(orders) == {user_id: [1] for user_id in IDS}
