@@ -119,6 +119,41 @@ class TestMongoCopies(CopiesSuite):
         with pytest.raises(EventRejected):
             await copies.apply([*states, state(at(1), {**ANN, "credit": 2**63}, "too much")])
 
+    async def test_orders_of_one_customer_queue_instead_of_conflicting(self, store: Any, copies: Copies) -> None:
+        await self.bring(copies, state(at(1), ANN))
+
+        await asyncio.gather(*(store.transact(self.order, f"o{number}") for number in range(64)))
+
+        assert len(await self.product.read_orders(store)) == 64
+        assert store.counts.conflicts == 0
+
+    async def test_order_that_asks_for_the_customer_late_queues_when_it_runs_again(
+        self, store: Any, copies: Copies
+    ) -> None:
+        """Its snapshot is older than its predecessor's commit: waiting in the first run would be in vain."""
+        await self.bring(copies, state(at(1), ANN))
+
+        async def note_then_order(tx: Any, number: int) -> None:
+            await tx["users"].insert_one({"_id": f"note {number}"})
+            await self.order(tx, f"o{number}")
+
+        async with asyncio.timeout(60):
+            await asyncio.gather(*(store.transact(note_then_order, number) for number in range(32)))
+
+        assert len(await self.product.read_orders(store)) == 32
+
+    async def test_orders_that_ask_for_two_customers_wait_in_no_circle(self, store: Any, copies: Copies) -> None:
+        await self.bring(copies, state(at(1), ANN, "c1"), state(at(1), BEN, "c2"))
+
+        async def ask_both(tx: Any, number: int) -> None:
+            for customer_id in ("c1", "c2") if number % 2 else ("c2", "c1"):
+                await self.order(tx, f"{number} {customer_id}", customer_id)
+
+        async with asyncio.timeout(60):
+            await asyncio.gather(*(store.transact(ask_both, number) for number in range(24)))
+
+        assert len(await self.product.read_orders(store)) == 48
+
     async def test_server_that_is_away_is_an_interruption(self, store: Any, copies: Copies) -> None:
         await store.close()
 

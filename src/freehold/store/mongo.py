@@ -48,6 +48,7 @@ from freehold.outbox.mongo_settings import (
 )
 from freehold.outbox.outgoing import Outgoing
 from freehold.store import CONFLICT_RUNS_MAX, Backlog
+from freehold.store.mongo_queue import CopyQueue, Turn
 from freehold.store.mongo_schema import Collection, check_names, migrate
 from freehold.store.mongo_transaction import MongoTransaction
 from freehold.telemetry import OPERATION, SERVICE, STORE, StoreCounts, is_recording, tracer
@@ -155,6 +156,7 @@ class Mongo:
             read_concern=ReadConcern(), write_concern=WriteConcern(), read_preference=ReadPreference.PRIMARY
         )
         self._client = client
+        self._queue = CopyQueue()
         try:
             kept = await self._database[EPOCHS].find_one({"_id": "epoch"})
             await self.end_abandoned()
@@ -227,12 +229,19 @@ class Mongo:
         return len(sessions)
 
     async def _transact(self, run: Callable[..., Awaitable[T]], *args: Any, **kwargs: Any) -> T:
-        client = self.database.client
+        client, turn = self.database.client, Turn(self._queue)
         lost_at: float | None = None
         conflicts = 0
         while True:
             try:
-                return await self._run_once(client.start_session(causal_consistency=False), run, *args, **kwargs)
+                await turn.take()
+                transaction = MongoTransaction(
+                    self._transacting,
+                    client.start_session(causal_consistency=False),
+                    Outgoing(self._service, self._epoch, self._publishes),
+                    turn,
+                )
+                return await self._run_once(transaction, run, *args, **kwargs)
             except PyMongoError as error:
                 if error.has_error_label("UnknownTransactionCommitResult"):
                     raise CommitUnknown(
@@ -252,14 +261,14 @@ class Mongo:
                         ) from error
                 else:
                     raise
+            finally:
+                turn.give_back()
             await asyncio.sleep(pause_s(conflicts))
 
     async def _run_once(
-        self, session: AsyncClientSession, run: Callable[..., Awaitable[T]], *args: Any, **kwargs: Any
+        self, transaction: MongoTransaction, run: Callable[..., Awaitable[T]], *args: Any, **kwargs: Any
     ) -> T:
-        transaction = MongoTransaction(
-            self._transacting, session, Outgoing(self._service, self._epoch, self._publishes)
-        )
+        session = transaction.session
         try:
             await session.start_transaction(SNAPSHOT, MAJORITY, ReadPreference.PRIMARY)
             async with session.bind(end_session=False):

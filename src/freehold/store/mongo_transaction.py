@@ -16,6 +16,7 @@ from freehold.event import Event, OutboxRow
 from freehold.outbox.mongo import outbox_document
 from freehold.outbox.mongo_settings import OUTBOX
 from freehold.outbox.outgoing import Outgoing
+from freehold.store.mongo_queue import Turn
 
 Document = dict[str, Any]
 
@@ -26,9 +27,13 @@ TOO_LARGE_FOR_CACHE = 388
 class MongoTransaction:
     """The open transaction that an author's function is given; it must not be kept after the function returns."""
 
-    def __init__(self, database: AsyncDatabase[Document], session: AsyncClientSession, outgoing: Outgoing) -> None:
+    def __init__(
+        self, database: AsyncDatabase[Document], session: AsyncClientSession, outgoing: Outgoing, turn: Turn
+    ) -> None:
         self._database = database
         self._outgoing: Outgoing | None = outgoing
+        self._turn = turn
+        self._has_begun = False
         self.session = session
 
     def __getitem__(self, name: str) -> AsyncCollection[Document]:
@@ -39,6 +44,7 @@ class MongoTransaction:
         """
         if self._outgoing is None:
             raise DeclarationError(f"{name}: the transaction is over; use it inside the function that it runs")
+        self._has_begun = True
         return self._database[name]
 
     def publish(self, event: type[Event], row: Mapping[str, Any]) -> None:
@@ -59,6 +65,7 @@ class MongoTransaction:
         Returns:
             The replica's fields with `epoch`, `version`, `index` and `deleted`; None when it was never heard of.
         """
+        await self._turn.ask((into, entity_id), may_wait=not self._has_begun)
         # MongoDB's snapshots do not conflict on reads: without this write a newer state could arrive unseen between this
         # read and the commit, and what is written here would keep the older one for ever. An entity that was never
         # heard of gets an empty copy for the same reason: its first state must meet this transaction too.
