@@ -63,8 +63,9 @@ class Keeper:
                         return
                     time.sleep(WATCH_S)
                 reason = "it ended by itself"
-            except (FreeholdError, OSError) as error:
-                reason = str(error)
+            except Exception as error:  # noqa: BLE001 -- a thread that ended in silence would be waited for for ever
+                is_expected = isinstance(error, (FreeholdError, OSError))
+                reason = str(error) if is_expected else f"{type(error).__name__}: {error}"
                 if not self._released.is_set() and (self._board.state == "starting" or self.step.role == "demo"):
                     self._runner.stop(LATE_STOP_S)
                     self._tell(state="failed", detail=reason, pid=None)
