@@ -79,7 +79,7 @@ def _first_line(function: object) -> str:
 def _commands() -> list[list[str]]:
     import typer.main
 
-    from freehold.cli import app
+    from freehold.cli.commands import app
 
     def walk(group: object, words: list[str]) -> list[list[str]]:
         found: list[list[str]] = []

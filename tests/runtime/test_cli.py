@@ -61,7 +61,7 @@ def test_each_command_explains_itself(here: SmallSystem, arguments: tuple[str, .
 def test_help_imports_no_driver_and_no_framework() -> None:
     """So that it is there at once."""
     heavy = ["asyncpg", "psycopg", "pymongo", "confluent_kafka", "uvicorn", "opentelemetry", "litestar", "http.client"]
-    script = f"import sys, freehold.cli; print(*[name for name in {heavy} if name in sys.modules])"
+    script = f"import sys, freehold.cli.commands; print(*[name for name in {heavy} if name in sys.modules])"
 
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
 
@@ -198,3 +198,20 @@ def test_reader_that_has_enough_ends_the_command_quietly(here: SmallSystem) -> N
     )
 
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_service_process_carries_no_command_line_library() -> None:
+    """Memory and start of each service: Typer brings pydantic, which alone is 20 MB."""
+    script = (
+        "import sys; sys.argv = ['freehold', 'run', 'notes', '--system', sys.argv[1]]\n"
+        "from freehold.cli import main\n"
+        "try:\n    main()\n"
+        "except SystemExit:\n    print(*[name for name in ('typer', 'pydantic', 'rich') if name in sys.modules])"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(SOURCE)], env=environment(), capture_output=True, text=True, check=True
+    )
+
+    assert "FREEHOLD_STORE_URL" in done.stderr
+    assert done.stdout.strip() == ""

@@ -3,48 +3,31 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
 
-import typer
-
-from freehold.cli import check, config, events, run, status, up
 from freehold.errors import FreeholdError
-
-app = typer.Typer(
-    name="freehold",
-    help="Every service owns its data outright; all that leaves it is a fact on a log.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    add_completion=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-_options = {"verbose": False}
-
-
-@app.callback()
-def options(
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the traceback of an error.")] = False,
-) -> None:
-    """Every service owns its data outright; all that leaves it is a fact on a log."""
-    _options["verbose"] = verbose
-
-
-up.register(app)
-status.register(app)
-run.register(app)
-check.register(app)
-events.register(app)
-config.register(app)
 
 
 def main() -> None:
     """Run the command line; an error of ours is one message on stderr and exit code 1."""
+    arguments = sys.argv[1:]
+    is_verbose = False
     try:
-        app()
+        # A service's process is to hold the service: Typer, and pydantic which it brings, are 25 MB that it never uses.
+        if arguments[:1] == ["run"] and not {"-h", "--help"} & set(arguments):
+            from freehold.cli.serve import serve
+
+            serve(arguments[1:])
+        else:
+            from freehold.cli.commands import app, chosen
+
+            try:
+                app()
+            finally:
+                is_verbose = chosen["verbose"]
     except FreeholdError as error:
-        if _options["verbose"]:
+        if is_verbose:
             raise
-        typer.echo(f"freehold: {error}", err=True)
+        sys.stderr.write(f"freehold: {error}\n")
         raise SystemExit(1) from None
     except BrokenPipeError:
         # Whoever read our output has enough of it (`| head`).

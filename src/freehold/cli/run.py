@@ -35,17 +35,9 @@ def run(
     only: Annotated[Only | None, typer.Option(help="Run this part of it alone.")] = None,
 ) -> None:
     """Run one service, or the gateway, with its settings from the environment (freehold config show)."""
-    from freehold.runtime.load import load_part, load_service
-    from freehold.runtime.process import run_gateway, run_service
-    from freehold.runtime.settings import read_settings
-    from freehold.service import Service
+    from freehold.cli.serve import run_named
 
-    settings = read_settings()
-    part = load_service(service) if ":" in service else load_part(system, service)
-    if isinstance(part, Service):
-        run_service(part, settings, only=only.value if only else None)
-    else:
-        run_gateway(part, settings)
+    run_named(service, system, only.value if only else None)
 
 
 def demo(

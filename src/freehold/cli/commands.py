@@ -1,0 +1,36 @@
+"""All commands, as Typer has them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from freehold.cli import check, config, events, run, status, up
+
+app = typer.Typer(
+    name="freehold",
+    help="Every service owns its data outright; all that leaves it is a fact on a log.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+# What `main` must know of the options even when the command has failed.
+chosen = {"verbose": False}
+
+
+@app.callback()
+def options(
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Every service owns its data outright; all that leaves it is a fact on a log."""
+    chosen["verbose"] = verbose
+
+
+up.register(app)
+status.register(app)
+run.register(app)
+check.register(app)
+events.register(app)
+config.register(app)
