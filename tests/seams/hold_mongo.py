@@ -56,6 +56,10 @@ async def holder(
         with contextlib.suppress(ProcessLookupError):
             process.kill()
         await process.wait()
+        # What it left open would hold up the next test's clean database until the server's own limit.
+        store = Mongo()
+        await store.open(url, service=service, publishes=())
+        await store.close()
 
 
 if __name__ == "__main__":
