@@ -19,7 +19,7 @@ from freehold.runtime.embedded.archive import Archive
 from freehold.runtime.embedded.kafka_settings import ADMIN, LOGGING, format_settings
 from freehold.runtime.embedded.libraries import fetch_jars, find_java
 from freehold.runtime.embedded.orphans import end_orphans
-from freehold.runtime.embedded.ports import LOOPBACK, is_listening, reserve_port
+from freehold.runtime.embedded.ports import LOOPBACK, HeldPort, is_listening
 from freehold.runtime.embedded.process import Report, ServerProcess, open_log, refused
 from freehold.runtime.embedded.tied import tied
 from freehold.runtime.provision.secrets import Secrets, write_private
@@ -53,7 +53,8 @@ class KafkaServer:
         self.directory = directory.resolve()
         self.port = port or (0 if training else USUAL_PORT)
         self.controller_port = 0
-        self._port_is_fixed = port is not None
+        self._held_port = HeldPort(self.port, port)
+        self._held_controller_port = HeldPort(0, None)
         self._secrets = secrets
         self._password = secrets.get("kafka/admin")
         self._controller_password = secrets.get("kafka/controller")
@@ -93,23 +94,19 @@ class KafkaServer:
         end_orphans(self.directory, "java", signal.SIGTERM, report)
         archive = self.prepare(report)
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with (
-            reserve_port([self.port], fixed=self._port_is_fixed) as port,
-            reserve_port([self.controller_port]) as controller_port,
-        ):
-            if port != self.port:
-                report(f"port {self.port} is taken, using {port}")
-            self.port, self.controller_port = port, controller_port
-            data = self.directory / "data"
-            if not data.exists():
-                report("formatting")
-                self._format(data)
-            self._write_settings(self.directory / SETTINGS_NAME, data.name)
-            report("starting")
-            command = [*self._java(), "-cp", self._classpath, "kafka.Kafka", SETTINGS_NAME]
-            self._process.start(command, java_environment())
-            self._process.wait_until_ready(self._is_ready, START_TIMEOUT_S)
-        self._port_is_fixed = True  # who knows our URL finds us there again after a restart
+        port, controller_port = self._held_port.take(), self._held_controller_port.take()
+        if port != self.port:
+            report(f"port {self.port} is taken, using {port}")
+        self.port, self.controller_port = port, controller_port
+        data = self.directory / "data"
+        if not data.exists():
+            report("formatting")
+            self._format(data)
+        self._write_settings(self.directory / SETTINGS_NAME, data.name)
+        report("starting")
+        command = [*self._java(), "-cp", self._classpath, "kafka.Kafka", SETTINGS_NAME]
+        self._process.start(command, java_environment())
+        self._process.wait_until_ready(self._is_ready, START_TIMEOUT_S)
         if not self._training:
             archive.train(self.log)
         report("ready")
@@ -118,6 +115,8 @@ class KafkaServer:
         """Stop the server in order; kill it if it takes longer than `timeout_s`."""
         with self._archive.ending_training() if self._archive else contextlib.nullcontext():
             self._process.stop(signal.SIGTERM, timeout_s)
+        self._held_port.release()
+        self._held_controller_port.release()
 
     def prepare(self, report: Report) -> Archive:
         """Get what is needed to start: Kafka's jars, downloaded if need be, and Java's archive of them, if there is one.
