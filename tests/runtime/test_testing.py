@@ -54,7 +54,9 @@ def names(servers: Servers, namespace: str) -> dict[str, object]:
         slots = connection.execute("SELECT database FROM pg_replication_slots").fetchall()
     with MongoClient[dict[str, object]](servers.admin_url("mongo")) as client:
         mongo = client.list_database_names()
-    topics = AdminClient(KafkaAddress.parse(servers.admin_url("kafka")).client_config()).list_topics(timeout=10).topics
+    topics = (
+        AdminClient({**KafkaAddress.parse(servers.admin_url("kafka")).client_config()}).list_topics(timeout=10).topics
+    )
     return {
         "databases": {name for (name,) in databases if name.startswith(namespace)},
         "slots": len([name for (name,) in slots if name.startswith(namespace)]),

@@ -15,7 +15,7 @@ from freehold.replica import Copies, State
 from tests.seams.product import CUSTOMERS, PUBLISHES, Product
 
 ANN = {"name": "Ann", "email": "ann@example.org", "credit": 5, "tags": ["new"]}
-BEN = {"name": "Ben", "email": None, "credit": None, "tags": []}
+BEN: dict[str, Any] = {"name": "Ben", "email": None, "credit": None, "tags": []}
 NOBODY = {"name": None, "email": None, "credit": None, "tags": None}
 
 

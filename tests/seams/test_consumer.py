@@ -81,7 +81,7 @@ async def set_positions(service: Service, offset: int | None, partitions: Sequen
 def admin_of(scene: Scene) -> tuple[AdminClient, str]:
     """Give an administrator of the test's Kafka, and the name of the users topic."""
     address = KafkaAddress.parse(scene.servers.admin_url("kafka"))
-    return AdminClient(address.client_config()), f"{scene.namespace}_users"
+    return AdminClient({**address.client_config()}), f"{scene.namespace}_users"
 
 
 async def write_raw(scene: Scene, key: bytes, value: bytes | None, headers: list[tuple[str, bytes]]) -> None:
@@ -392,7 +392,8 @@ async def cut_connections(scene: Scene, orders: Service) -> None:
     else:
         from pymongo import AsyncMongoClient
 
-        async with AsyncMongoClient(scene.servers.admin_url("mongo")) as client:
+        client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(scene.servers.admin_url("mongo"))
+        async with client:
             await client.admin.command("killAllSessions", [{"user": name, "db": name}])
 
 

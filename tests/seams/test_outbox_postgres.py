@@ -127,9 +127,8 @@ class TestPostgresLog:
             with transaction.transaction():
                 with transaction.transaction():
                     insert(transaction, f"user/{name}", 1)
-                with transaction.transaction() as part:
+                with transaction.transaction(force_rollback=True):
                     insert(transaction, f"user/{name}", 2)
-                    raise psycopg.Rollback(part)
                 with transaction.transaction():
                     insert(transaction, f"user/{name}", 3)
                 if name == "across":
@@ -321,7 +320,8 @@ class TestPostgresLog:
     async def test_slot_dropped_again_and_again_under_load_loses_nothing(
         self, source: PostgresOutbox, store: Any, service: str, url: str
     ) -> None:
-        count, seen, done = 600, [], asyncio.Event()
+        seen: list[Any] = []
+        count, done = 600, asyncio.Event()
 
         def relay() -> None:
             while not done.is_set() or count_rows(url):

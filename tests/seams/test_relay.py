@@ -161,7 +161,7 @@ async def test_what_was_sent_and_not_deleted_is_repeated_exactly(
         await shop.store.transact(update_many, ["a", "b"], 1)
         await shop.store.transact(update_many, ["a", "b"], 2)
         source = FailingOnce(shop.source())
-        relay = shop.start_relay(source)  # type: ignore[arg-type]
+        relay = shop.start_relay(source)
         await shop.until_empty()
         records = await shop.records()
 

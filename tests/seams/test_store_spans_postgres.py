@@ -71,5 +71,5 @@ async def test_transaction_outside_any_trace_makes_no_span(
 ) -> None:
     await store.transact(create)
 
-    assert tracer is postgres.tracer
+    assert tracer is vars(postgres)["tracer"]
     assert exporter.get_finished_spans() == ()

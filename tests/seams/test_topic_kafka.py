@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 
 from freehold.errors import ConfigurationError, IdentityError, TopicUnavailable
 from freehold.event import EVENT_BYTES_MAX
@@ -40,7 +40,7 @@ def topics(address: KafkaAddress) -> Topics:
 
 @pytest.fixture
 def admin(address: KafkaAddress) -> AdminClient:
-    return AdminClient(address.client_config())
+    return AdminClient({**address.client_config()})
 
 
 @pytest.fixture
@@ -222,10 +222,8 @@ def test_offset_that_expired_is_no_longer_the_same_log(
         read(1)
 
 
-def deletable(topic: str) -> object:
+def deletable(topic: str) -> ConfigResource:
     """Give the change that lets records be deleted by hand."""
-    from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource
-
     entry = ConfigEntry("cleanup.policy", "delete", incremental_operation=AlterConfigOpType.SET)
     return ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=[entry])
 

@@ -49,7 +49,7 @@ def test_event_is_immutable() -> None:
     event = UserUpdated(id="1", name="Ada")
 
     with pytest.raises(AttributeError):
-        event.name = "Eve"  # type: ignore[misc]
+        event.name = "Eve"
 
 
 def test_key_that_is_no_field_is_refused_at_declaration() -> None:
