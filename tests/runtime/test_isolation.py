@@ -78,7 +78,7 @@ def test_nothing_is_allowed_that_must_not_be(system: SmallSystem) -> None:
         "read notes's documents",
         "read the oplog",
         "write to notes's topic",
-        "see where notes's group stands, or move it",
+        "see where notes's consumers stand, or move them",
         "use the controller without a password",
         "use the client listener without a password",
         "connect to notes's database without a password",

@@ -66,7 +66,15 @@ def kafka_attempts(system: System, identities: Sequence[Identity], controller: s
     for service in identities:
         reads = set(system.service(service.name).sources())
         for other in (each.name for each in identities if each is not service):
+            groups = [f"{other}.{source}" for source in system.service(other).sources()] or [other]
             attempts += _on_other(service, other, may_read=other in reads)
+            attempts.append(
+                _attempt(
+                    service.name,
+                    f"see where {other}'s consumers stand, or move them",
+                    functools.partial(_use_groups, service, groups),
+                )
+            )
         attempts += _on_cluster(service)
         for other_identity in (each for each in identities if each is not service):
             attempts.append(_log_in_as(service, other_identity))
@@ -87,7 +95,6 @@ def _on_other(service: Identity, other: str, *, may_read: bool) -> Iterator[Atte
     yield attempt(f"change the settings of {other}'s topic", _alter_settings)
     yield attempt(f"add partitions to {other}'s topic", _add_partitions)
     yield attempt(f"have any other right on {other}'s topic", functools.partial(_list_rights, may_read=may_read))
-    yield attempt(f"see where {other}'s group stands, or move it", _use_group)
     yield attempt(f"make a topic under {other}'s name", _make_topic)
 
 
@@ -208,11 +215,22 @@ def _list_rights(service: Identity, other: str, *, may_read: bool) -> str:
     raise Refused(f"the broker grants {', '.join(sorted(rights)) or 'nothing'}, as declared")
 
 
-def _use_group(service: Identity, other: str) -> str:
-    """Ask for the group's positions; the right to move them, or to join, includes the right to see them."""
-    asked = [ConsumerGroupTopicPartitions(other)]
-    _ask(service, lambda client: client.list_consumer_group_offsets(asked, request_timeout=TIMEOUT_S))
-    return "read its positions"
+def _use_groups(service: Identity, groups: Sequence[str]) -> str:
+    """Ask for the groups' positions; the right to move them, or to join, includes the right to see them."""
+    refusals = []
+    for group in groups:
+        asked = [ConsumerGroupTopicPartitions(group)]
+        try:
+            _ask(service, functools.partial(_list_offsets, asked))
+        except KafkaException as error:
+            refusals.append(_judged(error.args[0]))
+        else:
+            return f"read the positions of {group}"
+    raise refusals[0]
+
+
+def _list_offsets(asked: list[ConsumerGroupTopicPartitions], client: AdminClient) -> Any:
+    return client.list_consumer_group_offsets(asked, request_timeout=TIMEOUT_S)
 
 
 def _make_topic(service: Identity, other: str) -> str:
