@@ -34,7 +34,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallSystem]:
 
 @pytest.fixture
 def system(running: SmallSystem) -> SmallSystem:
-    if running.state()["state"] != "ready" or any(not running.is_ready(name) for name in PROCESSES):
+    is_up = (running.directory / ".freehold" / "state.json").exists() and running.state()["state"] == "ready"
+    if not (is_up and all(running.is_ready(name) for name in PROCESSES)):
         running.up()
     return running
 
@@ -238,6 +239,16 @@ def test_busy_port_that_must_be_used_is_refused(running: SmallSystem) -> None:
     assert refused.code == 1
     assert f"port {port} on 127.0.0.1 is taken" in refused.errors
     assert running.processes() == {}
+
+
+def test_reset_ends_what_a_killed_supervisor_left_before_it_deletes(system: SmallSystem) -> None:
+    os.kill(system.state()["pid"], signal.SIGKILL)
+
+    done = system.freehold("reset", "--yes")
+
+    assert done.code == 0, done.errors
+    assert system.processes() == {}
+    assert not (system.directory / ".freehold").exists()
 
 
 def test_service_that_fails_ends_the_start_and_names_its_log(tmp_path: Path) -> None:

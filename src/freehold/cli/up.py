@@ -66,6 +66,7 @@ def reset(
 ) -> None:
     """Delete all data, credentials and logs of the system here, for good."""
     from freehold.errors import StartError
+    from freehold.runtime.supervisor.leftovers import end_leftovers
 
     place = here()
     if not place.directory.exists():
@@ -76,6 +77,8 @@ def reset(
     if not yes:
         typer.confirm(f"Delete everything in {place.directory}?", abort=True)
     with place.held():
+        # Servers that outlived a killed supervisor would go on writing into what is deleted.
+        end_leftovers(place.read(), say, servers=True)
         shutil.rmtree(place.directory)
     typer.echo(f"deleted {place.directory}")
 
