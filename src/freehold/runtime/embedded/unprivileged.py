@@ -5,8 +5,9 @@ this order; either way DIRECTORY and all in it is given to the user that the com
 
 1. An ordinary user in a user namespace of our own. Outside it we stay who we are, so that data and libraries can be
    reached wherever they lie, also beneath a directory of mode 0700, which hides them from everybody but root.
-2. The system's `nobody`, where namespaces are forbidden, as in many containers. What is hidden from `nobody` is
-   reached by the one capability that looks past file modes, kept across the change of user only if it is needed.
+2. The system's `nobody`, where namespaces are forbidden, as in many containers and in every chroot. What is hidden from
+   `nobody` is reached by the one capability that looks past file modes, kept across the change of user only if it is
+   needed. access(2), by which initdb looks for its programs, heeds that capability only with NO_SETUID_FIXUP set.
 """
 
 import ctypes
@@ -17,9 +18,12 @@ from pathlib import Path
 
 CLONE_NEWUSER = 0x10000000
 PR_SET_KEEPCAPS = 8
+PR_SET_SECUREBITS = 28
+NO_SETUID_FIXUP = 1 << 2
 PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_RAISE = 2
 CAP_DAC_OVERRIDE = 1
+CAP_SETPCAP = 8
 CAPABILITY_VERSION_3 = 0x20080522
 
 
@@ -75,11 +79,18 @@ def become_nobody(libc: ctypes.CDLL, directory: Path, program: Path) -> None:
     os.setresuid(account.pw_uid, account.pw_uid, account.pw_uid)
     if os.access(program, os.X_OK) and os.access(directory, os.R_OK | os.W_OK | os.X_OK):
         return
-    header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, 0)
-    kept = 1 << CAP_DAC_OVERRIDE
-    # Effective, permitted, inheritable; then the same for the capabilities from 32 on, of which none is kept.
-    _check(libc.capset(header, (ctypes.c_uint32 * 6)(kept, kept, kept, 0, 0, 0)), "keep CAP_DAC_OVERRIDE")
+    keep_capabilities(libc, CAP_DAC_OVERRIDE, CAP_SETPCAP)
+    _check(libc.prctl(PR_SET_SECUREBITS, NO_SETUID_FIXUP, 0, 0, 0), "let access(2) heed capabilities")
+    keep_capabilities(libc, CAP_DAC_OVERRIDE)
     _check(libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_DAC_OVERRIDE, 0, 0), "pass CAP_DAC_OVERRIDE on")
+
+
+def keep_capabilities(libc: ctypes.CDLL, *kept: int) -> None:
+    """Have these capabilities and no other."""
+    header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, 0)
+    mask = sum(1 << number for number in kept)
+    # Effective, permitted, inheritable; then the same for the capabilities from 32 on, of which none is kept.
+    _check(libc.capset(header, (ctypes.c_uint32 * 6)(mask, mask, mask, 0, 0, 0)), "keep capabilities")
 
 
 def give(directory: Path, user: int, group: int) -> None:
