@@ -215,3 +215,17 @@ def test_service_process_carries_no_command_line_library() -> None:
 
     assert "FREEHOLD_STORE_URL" in done.stderr
     assert done.stdout.strip() == ""
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="this machine has no make")
+def test_make_help_names_what_others_rely_on() -> None:
+    done = subprocess.run(
+        ["make", "help"],
+        cwd=SOURCE.parents[2],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    targets = {line.split()[1] for line in done.stdout.splitlines()}
+    assert {"help", "install", "up", "test", "bench", "bench-long", "lint", "format", "lock"} <= targets

@@ -95,6 +95,8 @@ def describe(process: ProcessState) -> str:
     if process.state == "ready" and process.url:
         number = f" (process {process.pid})" if process.pid else ""
         return f"ready at {process.url}{number}"
+    if process.state == "done":
+        return f"done, {process.total_count:,} written" if process.total_count else "done"
     if process.total_count:
         percent = 100 * process.done_count // process.total_count
         step = percent - percent % LINE_STEP_PERCENT
