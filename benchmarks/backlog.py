@@ -18,7 +18,7 @@ from pymongo import AsyncMongoClient, UpdateOne
 
 from benchmarks.figure import Figure
 from benchmarks.stage import Stage
-from freehold import Event, Mongo, Postgres, PostgresTransaction, Replica, Service
+from freehold import Event, Mongo, Postgres, PostgresTransaction, Replica, Service, System
 from freehold.outbox.outgoing import decode_headers
 from freehold.runtime.provision.kafka import provision_kafka
 from freehold.runtime.provision.mongo import provision_mongo
@@ -59,6 +59,7 @@ reader = Service(
     app=_no_app,
     replicates=[Replica(Item, of="bench_owner", entity="item", into="items", embedded_in={"uses": "item"})],
 )
+system = System(name="backlog", services=[owner, reader])
 
 
 def measure(stage: Stage) -> list[Figure]:
@@ -106,7 +107,8 @@ def _provision(stage: Stage) -> dict[str, Settings]:
     }
 
 
-async def _publish(tx: PostgresTransaction, first: int) -> None:
+async def publish(tx: PostgresTransaction, first: int) -> None:
+    """Publish the next batch: the entities in turn, each with its next version."""
     for number in range(first, first + BATCH):
         entity, version = f"item-{number % ENTITIES}", 1 + number // ENTITIES
         row = {"id": entity, "name": f"Item {number}", "email": f"{entity}@example.org", "version": version}
@@ -117,7 +119,7 @@ async def _drain_relay(settings: Settings) -> tuple[float, float, list[tuple[str
     running = RunningService(owner, settings, only="relay")
     await running.open()
     for first in range(0, EVENTS, BATCH):
-        await owner.store.transact(_publish, first)
+        await owner.store.transact(publish, first)
     with psycopg.connect(settings.store_url) as connection:
         rows = connection.execute("SELECT key, headers, data FROM freehold.outbox LIMIT 50000").fetchall()
     started, cpu_started = time.perf_counter(), time.process_time()
