@@ -223,7 +223,8 @@ class Client(threading.Thread):
         may_have_happened = False
         for _ in range(TRIES_WITH_KEY_MAX if request.key else 1):
             doors = self._load.doors.users if request.entity == "user" else self._load.doors.orders
-            answer = self._ask(self._chance.choice(doors), request)
+            # A copy: doors are added and taken away meanwhile.
+            answer = self._ask(self._chance.choice(list(doors)), request)
             if answer.outcome is Outcome.ACKNOWLEDGED:
                 break
             may_have_happened = may_have_happened or answer.outcome is Outcome.UNKNOWN
@@ -289,3 +290,14 @@ def also_at(doors: list[str], door: str) -> Iterator[None]:
         yield
     finally:
         doors.remove(door)
+
+
+@contextlib.contextmanager
+def only_at(doors: list[str], door: str) -> Iterator[None]:
+    """Let the load use this door alone for as long as the `with` block runs: behind the others nobody answers."""
+    before = list(doors)
+    doors[:] = [door]
+    try:
+        yield
+    finally:
+        doors[:] = before

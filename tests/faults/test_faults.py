@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from tests.faults.load import also_at
+from tests.faults.load import also_at, only_at
 from tests.faults.oplog import lose_history
 from tests.faults.running_system import second_instance
 from tests.faults.trial import Trial
@@ -79,7 +79,7 @@ def test_a_change_stream_whose_history_is_gone_loses_nothing(trial: Trial) -> No
         also_at(load.doors.orders, url),
     ):
         trial.wait_for_writes()
-        with stopped(trial, "orders"):
+        with stopped(trial, "orders"), only_at(load.doors.orders, url):
             trial.wait_for_writes()
             lose_history(trial.system.admin_store_url("mongo"))
             assert len(trial.observer.orders_waiting()) > 0
