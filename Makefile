@@ -21,7 +21,9 @@ test: install-dev ## everything that CI runs: style, types, layers, tests, fault
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest
+	# Two at a time, since most tests wait for servers; the faults alone, since they measure how long recovery takes.
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --ignore tests/faults
+	$(BIN)/pytest tests/faults
 
 soak: install-dev ## kill processes at random for hours (KILLS=1000 SEED=7), and compare everything
 	$(BIN)/python -m tests.faults.soak --kills $(or $(KILLS),1000) $(if $(SEED),--seed $(SEED))
