@@ -42,7 +42,7 @@ def measure(stage: Stage) -> list[Figure]:
     through_http = asyncio.run(_put(stage))
     return [
         Figure(
-            name="write with event over HTTP, 16 clients",
+            name="write with event over HTTP, 16 clients, whole system running",
             value=through_http,
             unit="writes/s",
             limit=_pgbench(stage),
