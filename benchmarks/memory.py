@@ -55,7 +55,7 @@ def _measure(stage: Stage, backlog: int) -> list[Figure]:
     consumer_mb = _peak_mb(
         _environment(reader_url, reader_kafka, namespace),
         (reader.name, "consumers"),
-        lambda: _copies_at(reader_url, last) == min(backlog, ENTITIES),
+        lambda: _copies_at(reader_url, last) == backlog - (last - 1) * ENTITIES,
     )
     return [
         Figure(name=f"relay, peak memory, backlog of {backlog:,}", value=relay_mb, unit="MB", wanted="flat"),
