@@ -1,0 +1,1 @@
+"""Hold a diagram against the traces of the system that it draws."""
