@@ -54,6 +54,11 @@ class Proxy:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         server_reader, server_writer = await asyncio.open_connection(LOOPBACK, self._target)
         pair = {writer, server_writer}
+        if self._server is None or not self._server.is_serving():
+            # Stopped while this connection was being made; stop() saw neither half of it.
+            for each in pair:
+                each.transport.abort()
+            return
         self._writers |= pair
         is_cut = asyncio.Event()
         tasks = [
