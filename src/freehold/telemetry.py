@@ -27,6 +27,7 @@ SERVICE = "freehold.service"
 STORE = "freehold.store"
 TOPIC = "freehold.topic"
 OPERATION = "freehold.operation"
+EVENTS = "freehold.events"
 
 # W3C Trace Context level 1, 3.2: version ff is forbidden, later versions may add fields behind the flags.
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?")
