@@ -11,11 +11,24 @@ from freehold.event import Place
 from freehold.store.postgres import Postgres
 from freehold.store.postgres_transaction import PostgresTransaction
 
-# A former owner's transaction may hold the row: it ends within the store's time-outs, or was fenced by this statement.
+# A transaction that goes on rests between two messages for milliseconds; one that is ended by mistake is run again.
+STOPPED_AFTER_S = 2.0
+# A former owner's batch may hold the row: it ends by itself, or is found at rest when the claim is run again.
+_WAIT_FOR_BATCH = f"SET LOCAL lock_timeout = '{STOPPED_AFTER_S + 0.5}s'"
+# Whether idle in the transaction or amid a statement whose next message never comes, a stopped process's session waits for
+# its client. A living former owner's sessions, and those of other processes, are left alone.
+_END_STOPPED = """
+SELECT pg_terminate_backend(session.pid)
+FROM freehold.positions AS kept JOIN pg_stat_activity AS session ON session.application_name = kept.owner
+WHERE kept.source = $1 AND kept.partition = $2 AND kept.owner <> $3
+  AND session.usename = current_user AND session.datname = current_database()
+  AND session.xact_start IS NOT NULL AND session.wait_event_type = 'Client'
+  AND clock_timestamp() - session.state_change > make_interval(secs => $4)
+"""
 _CLAIM = """
-INSERT INTO freehold.positions AS kept (source, partition, topic_id, owner_epoch)
-VALUES ($1, $2, $3, 1)
-ON CONFLICT (source, partition) DO UPDATE SET owner_epoch = kept.owner_epoch + 1
+INSERT INTO freehold.positions AS kept (source, partition, topic_id, owner_epoch, owner)
+VALUES ($1, $2, $3, 1, $4)
+ON CONFLICT (source, partition) DO UPDATE SET owner_epoch = kept.owner_epoch + 1, owner = excluded.owner
 RETURNING owner_epoch, next_offset
 """
 _ADVANCE = """
@@ -37,8 +50,11 @@ class PostgresLedger:
         self._store = store
 
     async def claim(self, source: str, topic_id: str, partition: int) -> Claim:
-        """Take the partition over: raise its owner epoch and read its position; see `freehold.consumer.Ledger`."""
-        return await self._store.transact(_claim, source, topic_id, partition)
+        """Take the partition over: raise its owner epoch and read its position; see `freehold.consumer.Ledger`.
+
+        What a stopped former owner left open is ended first: it holds its rows, the position perhaps among them.
+        """
+        return await self._store.transact(_claim, source, topic_id, partition, self._store.name)
 
     async def advance(self, tx: PostgresTransaction, claim: Claim, offset: int) -> Claim:
         """Move the claim's position to `offset` in this transaction, as its last statement."""
@@ -74,7 +90,7 @@ class PostgresLedger:
         return dict(rows)
 
 
-async def _claim(tx: PostgresTransaction, source: str, topic_id: str, partition: int) -> Claim:
+async def _claim(tx: PostgresTransaction, source: str, topic_id: str, partition: int, owner: str) -> Claim:
     other = await tx.fetchval(
         "SELECT topic_id FROM freehold.positions WHERE source = $1 AND topic_id <> $2 LIMIT 1", source, topic_id
     )
@@ -83,7 +99,9 @@ async def _claim(tx: PostgresTransaction, source: str, topic_id: str, partition:
             f"positions of {source} are kept for topic {other}, but the topic is now {topic_id}: it was made anew. Nothing is "
             f"applied; rebuild what was made of it, then delete the old rows of freehold.positions"
         )
-    row = await tx.fetchrow(_CLAIM, source, partition, topic_id)
+    await tx.execute(_END_STOPPED, source, partition, owner, STOPPED_AFTER_S)
+    await tx.execute(_WAIT_FOR_BATCH)
+    row = await tx.fetchrow(_CLAIM, source, partition, topic_id, owner)
     if row is None:
         raise FencedError(f"partition {partition} of {source} could not be claimed")
     return Claim(source, topic_id, partition, row["owner_epoch"], row["next_offset"])

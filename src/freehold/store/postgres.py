@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
@@ -81,6 +82,7 @@ class Postgres:
         self._pool: asyncpg.Pool | None = None
         self._url = ""
         self._service = ""
+        self._name = ""
         self._publishes: frozenset[type[Event]] = frozenset()
 
     async def transact(self, run: Callable[Concatenate[Any, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -106,6 +108,11 @@ class Postgres:
         }
         with tracer.start_as_current_span("transact", kind=trace.SpanKind.CLIENT, attributes=attributes):
             return await self._run_until_committed(call)
+
+    @property
+    def name(self) -> str:
+        """The name by which the server knows this process; unique, so that a successor can tell its sessions from others'."""
+        return self._name
 
     @property
     def pool(self) -> asyncpg.Pool:
@@ -137,6 +144,8 @@ class Postgres:
             ConfigurationError: It refuses the credentials or has no such database.
         """
         self._url, self._service, self._publishes = url, service, frozenset(publishes)
+        # With a service's longest name these are the 63 bytes that PostgreSQL keeps.
+        self._name = f"freehold {service} {secrets.token_hex(6)}"
         try:
             self._pool = await asyncpg.create_pool(
                 url,
@@ -226,7 +235,7 @@ class Postgres:
 
     def _session_settings(self) -> dict[str, str]:
         return {
-            "application_name": f"freehold {self._service}",
+            "application_name": self._name,
             "statement_timeout": f"{STATEMENT_TIMEOUT_S}s",
             "lock_timeout": f"{LOCK_TIMEOUT_S}s",
             "idle_in_transaction_session_timeout": f"{IDLE_IN_TRANSACTION_TIMEOUT_S}s",
