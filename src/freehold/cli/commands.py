@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from freehold.cli import check, config, events, run, status, up
+from freehold.cli import check, config, events, fz, run, status, up
 
 app = typer.Typer(
     name="freehold",
@@ -32,5 +32,6 @@ up.register(app)
 status.register(app)
 run.register(app)
 check.register(app)
+fz.register(app)
 events.register(app)
 config.register(app)

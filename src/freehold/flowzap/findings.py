@@ -1,0 +1,69 @@
+"""Where problems are put while a text is read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from freehold.flowzap.problem import Edit, Problem
+from freehold.flowzap.rules import RULES
+from freehold.flowzap.source import Line
+from freehold.flowzap.suggest import Suggester
+
+
+class Findings:
+    """The problems found so far. Columns go in counted from 0 and come out counted from 1."""
+
+    def __init__(self, lines: Sequence[Line], *, lenient: bool) -> None:
+        self.lines = lines
+        self.lenient = lenient
+        self.problems: list[Problem] = []
+        self.suggester = Suggester()
+        # Ids that stand in what could not be read: nothing is said of them twice.
+        self.doubtful: set[str] = set()
+        self._marks: set[tuple[str, int]] = set()
+
+    def add(
+        self,
+        code: str,
+        line: int,
+        span: tuple[int, int],
+        message: str,
+        help: str,
+        fix: Sequence[Edit] = (),
+    ) -> None:
+        """Note a problem with its rule's severity."""
+        rule = RULES[code]
+        severity = rule.lenient if self.lenient else rule.severity
+        start, end = span
+        self.problems.append(
+            Problem(code, severity, line, start + 1, max(end, start + 1) + 1, message, help, tuple(fix))
+        )
+        self._marks.add((code, line))
+
+    def note(self, code: str, line: int, span: tuple[int, int], message: str, help: str) -> None:  # noqa: A002
+        """Note as information what would be a warning where the author could change it."""
+        start, end = span
+        self.problems.append(Problem(code, "info", line, start + 1, max(end, start + 1) + 1, message, help))
+
+    def has(self, code: str, line: int) -> bool:
+        """Tell whether a line has a problem of that kind."""
+        return (code, line) in self._marks
+
+    def edit(self, line: int, start: int, end: int, text: str) -> Edit:
+        """Replace a part of a line."""
+        offset = self.lines[line - 1].start
+        return Edit(offset + start, offset + end, text)
+
+    def deletion(self, line: int) -> Edit:
+        """Remove a whole line with its end."""
+        whole = self.lines[line - 1]
+        return Edit(whole.start, whole.start + len(whole.text) + len(whole.end), "")
+
+    def insertion(self, line: int, text: str) -> Edit:
+        """Put a line before another; behind the last one where `line` is beyond it."""
+        if line <= len(self.lines):
+            start = self.lines[line - 1].start
+            return Edit(start, start, text + "\n")
+        last = self.lines[-1]
+        end = last.start + len(last.text) + len(last.end)
+        return Edit(end, end, (text if last.end else "\n" + text) + "\n")
