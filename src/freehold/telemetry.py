@@ -13,7 +13,7 @@ import dataclasses
 import os
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from typing import Any
@@ -82,6 +82,12 @@ def is_recording() -> bool:
     return _is_traced and trace.get_current_span().is_recording()
 
 
+def note_published(types: Iterable[str]) -> None:
+    """Say on the transaction's span which events left with its commit."""
+    if is_recording():
+        trace.get_current_span().set_attribute(EVENTS, list(dict.fromkeys(types)))
+
+
 def current_traceparent() -> str | None:
     """Write the current span as a W3C traceparent; None outside any trace."""
     if _is_traced:
@@ -139,6 +145,20 @@ def start_span(name: str, parent: SpanContext | None, kind: SpanKind) -> Span:
     if parent is not None:
         context = trace.set_span_in_context(NonRecordingSpan(parent), context)
     return tracer.start_span(name, context=context, kind=kind)
+
+
+@contextmanager
+def together(spans: Sequence[Span], name: str) -> Iterator[None]:
+    """Let what follows be part of these spans: of the only one, or of a span of its own that is linked to them all."""
+    if not spans:
+        yield
+    elif len(spans) == 1:
+        with trace.use_span(spans[0], record_exception=False, set_status_on_exception=False):
+            yield
+    else:
+        links = [trace.Link(span.get_span_context()) for span in spans]
+        with tracer.start_as_current_span(name, context=Context(), kind=SpanKind.CONSUMER, links=links):
+            yield
 
 
 def parse_traceparent(value: str | None) -> SpanContext | None:

@@ -223,5 +223,9 @@ class Edge:
         )
         if route:
             span.set_attribute("http.route", route)
+        client = exchange.scope.get("client")
+        if client:
+            # Who calls without a trace can be told by the connection, whose other end says the same (conform.follow).
+            span.set_attribute("network.peer.port", client[1])
         if exchange.status >= 500:
             span.set_status(StatusCode.ERROR)

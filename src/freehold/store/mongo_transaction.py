@@ -17,6 +17,7 @@ from freehold.outbox.mongo import outbox_document
 from freehold.outbox.mongo_settings import OUTBOX
 from freehold.outbox.outgoing import Outgoing
 from freehold.store.mongo_queue import Turn
+from freehold.telemetry import note_published
 
 Document = dict[str, Any]
 
@@ -102,6 +103,8 @@ class MongoTransaction:
         except BulkWriteError as error:
             # Not from the driver's error: it shows the data.
             raise _refused(error, rows) from None
+        # The commit has still to come: a span that ends in an error has published nothing.
+        note_published(row.type for row in rows)
         return len(rows)
 
 

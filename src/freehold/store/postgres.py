@@ -23,7 +23,7 @@ from freehold.outbox.outgoing import Outgoing
 from freehold.store import CONFLICT_RUNS_MAX, Backlog, migrations
 from freehold.store.postgres_connections import CONFLICTS, LOST, REFUSED, UNUSABLE, Connections, OwnConnection, Session
 from freehold.store.postgres_transaction import PostgresTransaction
-from freehold.telemetry import OPERATION, SERVICE, STORE, StoreCounts, is_recording, tracer
+from freehold.telemetry import OPERATION, SERVICE, STORE, StoreCounts, is_recording, note_published, tracer
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -287,6 +287,8 @@ class Postgres:
             is_over = True
             self.counts.transactions += 1
             self.counts.events += len(outgoing.rows)
+            if outgoing.rows:
+                note_published(row.type for row in outgoing.rows)
             return result
         except asyncpg.UniqueViolationError as error:
             if error.schema_name != "freehold" or error.table_name != "outbox":
