@@ -16,6 +16,7 @@ class Proxy:
     Attributes:
         cut_at: Bytes from a client that cut its connection; empty: none do.
         is_forwarded: Whether these bytes still reach the server before the cut.
+        is_hanging: Whether a connection that the server ended stays open towards its client for now.
         requests: How often a client sent something after the server had answered: its round trips.
     """
 
@@ -28,6 +29,7 @@ class Proxy:
         self._port = 0
         self.cut_at = b""
         self.is_forwarded = True
+        self.is_hanging = False
         self.requests = 0
         self._has_answered = True
 
@@ -100,6 +102,8 @@ class Proxy:
                     return
                 self._has_answered = True
                 writer.write(data)
+        while self.is_hanging:  # noqa: ASYNC110 (the test says when)
+            await asyncio.sleep(0.01)
 
 
 @contextlib.asynccontextmanager

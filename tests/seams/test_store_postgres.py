@@ -359,6 +359,20 @@ class TestPostgres(StoreSuite):
 
         assert "wrong" not in str(raised.value)
 
+    @pytest.mark.parametrize("call", ["ping", "backlog"])
+    async def test_farewell_of_the_server_is_an_outage(self, url: str, service: str, call: str) -> None:
+        """It was received, and the end of the connection is still on its way: asyncpg calls that an error of its own."""
+        async with through_proxy(url, service) as (store, proxy):
+            await store.ping()
+            proxy.is_hanging = True
+            await end_connections(url)
+
+            with pytest.raises(StoreUnavailable):
+                await getattr(store, call)()
+
+            proxy.is_hanging = False
+            await store.ping()
+
 
 @contextlib.asynccontextmanager
 async def through_proxy(url: str, service: str) -> AsyncIterator[tuple[Postgres, Proxy]]:

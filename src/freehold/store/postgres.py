@@ -197,7 +197,7 @@ class Postgres:
             try:
                 async with asyncio.timeout(ROLLBACK_TIMEOUT_S):
                     await each.close()
-            except (TimeoutError, *LOST, asyncpg.InterfaceError):
+            except (TimeoutError, *LOST, *UNUSABLE):
                 each.terminate()
 
     def explain(self, error: BaseException) -> StoreUnavailable | None:
@@ -212,7 +212,7 @@ class Postgres:
         try:
             async with asyncio.timeout(PING_TIMEOUT_S):
                 is_read_only = await self.pool.fetchval("SELECT current_setting('transaction_read_only') = 'on'")
-        except (*LOST, asyncpg.InterfaceError) as error:
+        except (*LOST, *UNUSABLE) as error:
             raise StoreUnavailable(f"the store of {self._service} does not answer: {error!r}") from error
         if is_read_only:
             raise StoreUnavailable(f"the store of {self._service} takes no writes: it is a standby or set read-only")
@@ -225,7 +225,7 @@ class Postgres:
                 " FROM (SELECT created_at FROM freehold.outbox LIMIT $1) AS waiting",
                 BACKLOG_ROWS_MAX,
             )
-        except (*LOST, asyncpg.InterfaceError) as error:
+        except (*LOST, *UNUSABLE) as error:
             raise StoreUnavailable(f"the outbox of {self._service} could not be counted: {error!r}") from error
         return Backlog(row["rows"], max(0.0, float(row["age_s"]))) if row else Backlog(0, 0.0)
 
