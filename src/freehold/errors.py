@@ -17,6 +17,7 @@ FreeholdError
     ├── StartError              a process that did not become ready
     ├── MigrationError          a migration that failed or was changed after it ran
     ├── IdentityError           a topic made anew, truncated or expired under a stored position
+    ├── ScenarioError           what `freehold verify` drives did not come to its end
     └── EventRejected           a record that is no event of ours, of unknown type or version, or that its handler refuses
 """
 
@@ -91,3 +92,7 @@ class IdentityError(OperatorError):
 
 class EventRejected(OperatorError):
     """A record on a topic cannot be applied; its partition stands still behind it."""
+
+
+class ScenarioError(OperatorError):
+    """A scenario that `freehold verify` drives did not come to its end; the message says at what."""

@@ -159,12 +159,26 @@ class Listen:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class System:
-    """Declare the services that run together, the gateway before them, and the diagram that they are held to."""
+    """Declare the services that run together, the gateway before them, and the diagram that they are held to.
+
+    Args:
+        name: What it is called.
+        services: Those that run together.
+        gateway: The one door before them.
+        diagram: The .fz file that `freehold verify` holds it to.
+        bindings: What the diagram's words do not say by themselves: by "Lane", who that is ("service users"); by
+            "Lane / Label", what happens there ("commit rename").
+        scenarios: What `freehold verify` does to see the diagram happen: each is called with a door
+            (`freehold.conform.door.Door`); its docstring's first line is its name.
+        curl: Lines that `freehold up` shows to try.
+    """
 
     name: str
     services: Sequence[Service]
     gateway: Any = None
     diagram: Path | None = None
+    bindings: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    scenarios: Sequence[Callable[[Any], None]] = ()
     curl: Sequence[str] = ()
 
     def __post_init__(self) -> None:

@@ -13,6 +13,7 @@ import dataclasses
 import os
 import random
 import re
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
@@ -145,6 +146,46 @@ def start_span(name: str, parent: SpanContext | None, kind: SpanKind) -> Span:
     if parent is not None:
         context = trace.set_span_in_context(NonRecordingSpan(parent), context)
     return tracer.start_span(name, context=context, kind=kind)
+
+
+def write_statement(
+    system: str, operation: str, table: str, place: tuple[str, str, int], owner: str, seconds: float
+) -> None:
+    """Write the span of a statement that is over, beneath the current span if that one is kept.
+
+    Args:
+        system: OpenTelemetry's name of the product.
+        operation: The verb.
+        table: The table or collection; empty when it is not known.
+        place: Database, host and port.
+        owner: Whose store it is, if it is the process's own; else empty.
+        seconds: How long it took.
+    """
+    if not trace.get_current_span().get_span_context().trace_flags.sampled:
+        return
+    database, host, port = place
+    attributes: dict[str, str | int] = {
+        "db.system.name": system,
+        "db.operation.name": operation,
+        "db.collection.name": table,
+        "db.namespace": database,
+        "server.address": host,
+        "server.port": port,
+    }
+    if owner:
+        attributes |= {SERVICE: owner, STORE: owner}
+    ended_ns = time.time_ns()
+    began_ns = ended_ns - int(seconds * 1e9)
+    span = tracer.start_span(f"{operation} {table}", kind=SpanKind.CLIENT, attributes=attributes, start_time=began_ns)
+    span.end(ended_ns)
+
+
+def write_connection(host: str, port: int, own_port: int) -> None:
+    """Write a span that says that a connection was opened, beneath the current span; `own_port` 0: not known."""
+    attributes: dict[str, str | int] = {"server.address": host, "server.port": port}
+    if own_port:
+        attributes["network.local.port"] = own_port
+    tracer.start_span(f"connect {host}:{port}", kind=SpanKind.CLIENT, attributes=attributes).end()
 
 
 @contextmanager

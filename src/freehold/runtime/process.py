@@ -23,11 +23,13 @@ from freehold.runtime.health import Health
 from freehold.runtime.log import set_up_logs
 from freehold.runtime.metrics import Metrics
 from freehold.runtime.observe import set_up_traces
+from freehold.runtime.outbound import ObservedLoop, observe_connections
 from freehold.runtime.running import Part, RunningService
 from freehold.runtime.server import Server
 from freehold.runtime.settings import Settings
 from freehold.runtime.threads import DaemonThreads
 from freehold.service import Service
+from freehold.telemetry import is_traced
 
 # Stopping takes this, the server's DRAIN_S, the events' EVENTS_STOP_S and the store's CLOSE_S: together below 4 s.
 # Time for a probe to see that we are not ready any more, before the door closes.
@@ -85,8 +87,13 @@ def _run(name: str, settings: Settings, make: Callable[[], Running]) -> None:
     interval_s = metrics_interval_s()
     for unknown in settings.unknown:
         _logger.warning("%s is no setting of Freehold; it is not read", unknown)
+    if is_traced():
+        observe_connections(name, settings.store_url)
     try:
-        uvloop.run(_run_until_told(make, settings, interval_s))
+        uvloop.run(
+            _run_until_told(make, settings, interval_s),
+            loop_factory=ObservedLoop if is_traced() else uvloop.new_event_loop,
+        )
     finally:
         flush()
 

@@ -1,0 +1,176 @@
+"""Run a system on data of its own, do what its scenarios say, and give all that it exported.
+
+The system is run by `freehold up` in a temporary directory, as a person would, without the demo data. Each process sends
+its spans to a collector here. When the scenarios are over and nothing is on its way any more, the system is stopped, which
+makes each process send its last spans: nothing is waited for by the clock alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from freehold.conform.collector import Collector
+from freehold.conform.door import UNTIL_S, Door
+from freehold.conform.landscape import Landscape, survey
+from freehold.conform.span import Span
+from freehold.errors import FreeholdError, ScenarioError
+from freehold.runtime.supervisor.detach import start_detached, stop
+from freehold.runtime.supervisor.report import read_progress
+from freehold.runtime.supervisor.state import Place, SystemState
+from freehold.service import System
+
+SETTLED_S = 20.0
+POLL_S = 0.1
+# Beside ours, what would sample or redirect spans must not reach the processes.
+_NOT_PASSED_ON = ("OTEL_",)
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """A scenario that was driven: `problem` is empty when it came to its end."""
+
+    name: str
+    problem: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Observed:
+    """What a run gave: the spans, the system with its addresses, and how each scenario ended."""
+
+    spans: Sequence[Span]
+    landscape: Landscape
+    outcomes: Sequence[Outcome]
+
+
+def drive(system: System, target: str, say: Callable[[str], None], *, limit_s: float = UNTIL_S) -> Observed:
+    """Start the system, drive its scenarios, stop it, and give what was seen.
+
+    Args:
+        system: The declaration.
+        target: How a process finds it: an absolute path.
+        say: Told what is being done.
+        limit_s: How long a scenario waits for each thing that it waits for.
+
+    Raises:
+        StartError: The system did not start.
+        ScenarioError: The system declares no scenarios.
+    """
+    if not system.scenarios:
+        raise ScenarioError(
+            f"{system.name} declares no scenarios, so nothing would happen in it: System(..., scenarios=[...]), or watch "
+            f"real traffic with --minutes"
+        )
+    with Collector() as collector, _running(target, collector.url, say) as (place, state):
+        landscape = locate(survey(system), place, state)
+        outcomes = [_run(scenario, Door(_door_url(system, state), limit_s), say) for scenario in system.scenarios]
+        settled = _settle(state, say)
+    # The processes have ended, and with it the last spans are here.
+    lost = [Outcome(name="all spans kept", problem=f"{collector.lost} spans were too many")] if collector.lost else []
+    return Observed(collector.spans(), landscape, [*outcomes, settled, *lost])
+
+
+def locate(landscape: Landscape, place: Place, state: SystemState) -> Landscape:
+    """Add to what is known of a system where its parts answer."""
+    ports = {each.port: each.name for each in state.processes if each.port and each.role in {"service", "gateway"}}
+    on_server: dict[int, set[str]] = {}
+    by_name = {each.name: each.port for each in state.processes if each.role == "server"}
+    assigned = place.read_servers()
+    for service, kind in landscape.services.items():
+        port = by_name.get(assigned.get(service, kind))
+        if port:
+            on_server.setdefault(port, set()).add(service)
+    servers = {port: frozenset(services) for port, services in on_server.items()}
+    return dataclasses.replace(landscape, ports=ports, servers=servers)
+
+
+@contextlib.contextmanager
+def _running(target: str, collector: str, say: Callable[[str], None]) -> Iterator[tuple[Place, SystemState]]:
+    directory = Path(tempfile.mkdtemp(prefix="freehold-verify-"))
+    place = Place(directory / ".freehold")
+    told: set[str] = set()
+
+    def show(state: SystemState) -> None:
+        for process in state.processes:
+            line = f"{process.name}: {process.state}"
+            if process.state in {"ready", "failed"} and line not in told:
+                told.add(line)
+                say(line)
+
+    try:
+        state = start_detached(place, [target, "--no-demo"], show, environment=_environment(collector))
+        try:
+            yield place, state
+        finally:
+            stop(place, say)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _environment(collector: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_PASSED_ON)}
+    return kept | {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": collector,
+        "OTEL_METRICS_EXPORTER": "none",
+        "OTEL_TRACES_SAMPLER": "always_on",
+        "OTEL_BSP_SCHEDULE_DELAY": "200",
+        "OTEL_BSP_MAX_QUEUE_SIZE": "100000",
+    }
+
+
+def _door_url(system: System, state: SystemState) -> str:
+    """Give the gateway's address; a system without one is asked at its first service."""
+    name = system.gateway.name if system.gateway is not None else system.services[0].name
+    return state.find(name).url or ""
+
+
+def _run(scenario: Callable[[Door], None], door: Door, say: Callable[[str], None]) -> Outcome:
+    name = (scenario.__doc__ or scenario.__name__).strip().partition("\n")[0]
+    say(name)
+    try:
+        scenario(door)
+    except ScenarioError as error:
+        return Outcome(name=name, problem=str(error))
+    except FreeholdError as error:
+        return Outcome(name=name, problem=f"{type(error).__name__}: {error}")
+    except (AssertionError, LookupError, TypeError, ValueError) as error:
+        # A scenario is an author's code; what it met is said, and the report comes all the same.
+        return Outcome(name=name, problem=f"{type(error).__name__}: {error}")
+    return Outcome(name=name)
+
+
+def _settle(state: SystemState, say: Callable[[str], None]) -> Outcome:
+    """Wait until every outbox is empty and every subscriber has applied what there is, seen twice in a row."""
+    say("waiting for what is on its way")
+    services = {each.name: each.port for each in state.processes if each.role == "service" and each.port}
+    limit = time.monotonic() + SETTLED_S
+    quiet = 0
+    unmet: Mapping[str, str] = {}
+    while time.monotonic() < limit:
+        unmet = {name: words for name, port in services.items() if (words := _on_its_way(port))}
+        quiet = 0 if unmet else quiet + 1
+        if quiet == 2:
+            return Outcome(name="all events arrived")
+        time.sleep(POLL_S)
+    words = "; ".join(f"{name}: {said}" for name, said in unmet.items())
+    return Outcome(name="all events arrived", problem=f"not within {SETTLED_S:g} s: {words}")
+
+
+def _on_its_way(port: int) -> str:
+    progress = read_progress(port)
+    if progress is None:
+        return "does not answer"
+    waiting = (progress.get("backlog") or {}).get("rows", 0)
+    if waiting:
+        return f"{waiting} events wait in the outbox"
+    behind = {
+        source: consumer["lag"] for source, consumer in (progress.get("consumers") or {}).items() if consumer.get("lag")
+    }
+    return f"events not applied yet: {behind}" if behind else ""

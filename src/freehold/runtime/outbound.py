@@ -1,0 +1,83 @@
+"""See whom a traced process talks to, by whatever library: each connection that is opened while a span is kept is a span.
+
+Freehold's own ways (store, topic, gateway) say more by themselves; this is for all others. Only new connections are
+seen, a kept one once, by its first use; and only those that Python makes, not those of a C library (libpq, librdkafka):
+for psycopg there is a wrapper here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import socket
+import sys
+from typing import Any
+
+import uvloop
+
+from freehold.telemetry import is_recording, write_connection
+
+
+class ObservedLoop(uvloop.Loop):
+    """An event loop that writes a span for each connection that is opened through it."""
+
+    async def create_connection(self, *args: Any, **kwargs: Any) -> Any:
+        """Open a connection, and say so."""
+        made: Any = await super().create_connection(*args, **kwargs)
+        transport = made[0]
+        if is_recording():
+            peer, own = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
+            if isinstance(peer, tuple) and isinstance(own, tuple):
+                write_connection(peer[0], peer[1], own[1])
+        return made
+
+
+def observe_connections(service: str, store_url: str) -> None:
+    """Watch the drivers and the sockets of this process; once, before it opens any connection.
+
+    Args:
+        service: Whose process this is.
+        store_url: The store that is its own.
+    """
+    with contextlib.suppress(ImportError):
+        from freehold.store.postgres_spans import observe_asyncpg
+
+        observe_asyncpg(service, store_url)
+    with contextlib.suppress(ImportError):
+        from freehold.store.mongo_spans import observe_pymongo
+
+        observe_pymongo(service, store_url)
+    with contextlib.suppress(ImportError):
+        _observe_psycopg()
+    sys.addaudithook(_hear)
+
+
+def _hear(event: str, arguments: tuple[Any, ...]) -> None:
+    """Hear of the connections that blocking code opens; the event loop's are told with both their ends."""
+    if event == "socket.connect" and is_recording():
+        connecting, address = arguments
+        is_inet = connecting.family in {socket.AF_INET, socket.AF_INET6}
+        if is_inet and connecting.gettimeout() != 0.0 and isinstance(address, tuple):
+            write_connection(str(address[0]), int(address[1]), 0)
+
+
+def _observe_psycopg() -> None:
+    import psycopg
+
+    connect = psycopg.Connection.connect.__func__  # type: ignore[attr-defined]
+    connect_async = psycopg.AsyncConnection.connect.__func__  # type: ignore[attr-defined]
+
+    def connected(kind: Any, *args: Any, **kwargs: Any) -> Any:
+        return _told(connect(kind, *args, **kwargs))
+
+    async def connected_async(kind: Any, *args: Any, **kwargs: Any) -> Any:
+        return _told(await connect_async(kind, *args, **kwargs))
+
+    psycopg.Connection.connect = classmethod(functools.wraps(connect)(connected))  # type: ignore[method-assign,assignment]
+    psycopg.AsyncConnection.connect = classmethod(functools.wraps(connect_async)(connected_async))  # type: ignore[method-assign,assignment]
+
+
+def _told(connection: Any) -> Any:
+    if is_recording():
+        write_connection(connection.info.host, connection.info.port, 0)
+    return connection
