@@ -1,0 +1,103 @@
+"""Where the labels of wires go: beside their wire, on nothing else."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterable, Sequence
+
+from freehold.flowzap.layout.scene import Box, Point
+
+_CELL = 80.0
+AWAY = 4.0  # from the own wire
+CLEAR = 2.0  # from everything else
+
+
+class Crowd:
+    """Boxes that are in the way, found by place."""
+
+    def __init__(self, boxes: Iterable[Box] = ()) -> None:
+        self._cells: dict[tuple[int, int], list[Box]] = {}
+        for box in boxes:
+            self.add(box)
+
+    def add(self, box: Box) -> None:
+        """Take a box in."""
+        for cell in self._around(box):
+            self._cells.setdefault(cell, []).append(box)
+
+    def in_the_way(self, box: Box) -> Box | None:
+        """Give one that the box would meet."""
+        for cell in self._around(box):
+            for other in self._cells.get(cell, ()):
+                if box.meets(other, CLEAR):
+                    return other
+        return None
+
+    def _around(self, box: Box) -> list[tuple[int, int]]:
+        left, right = int((box.x - CLEAR) // _CELL), int((box.right + CLEAR) // _CELL)
+        top, bottom = int((box.y - CLEAR) // _CELL), int((box.bottom + CLEAR) // _CELL)
+        return [(row, column) for row in range(top, bottom + 1) for column in range(left, right + 1)]
+
+
+def stroke_boxes(points: Sequence[Point]) -> list[Box]:
+    """Give a wire's straight parts as thin boxes."""
+    return [
+        Box(min(x1, x2) - 0.5, min(y1, y2) - 0.5, abs(x1 - x2) + 1, abs(y1 - y2) + 1)
+        for (x1, y1), (x2, y2) in itertools.pairwise(points)
+    ]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Caption:
+    """A label to place beside a way; `home` is the straight part that made room for it."""
+
+    width: float
+    height: float
+    points: tuple[Point, ...]
+    home: int
+
+
+def place(caption: Caption, crowd: Crowd) -> Box | None:
+    """Find the best free place beside the wire; None when there is none."""
+    parts = sorted(range(len(caption.points) - 1), key=lambda part: (part != caption.home, part))
+    for part in parts:
+        for box in _beside(caption, part):
+            if crowd.in_the_way(box) is None:
+                return box
+    return None
+
+
+def _beside(caption: Caption, part: int) -> Iterable[Box]:
+    (x1, y1), (x2, y2) = caption.points[part], caption.points[part + 1]
+    width, height = caption.width, caption.height
+    is_last = part == len(caption.points) - 2
+    if abs(y1 - y2) < abs(x1 - x2):
+        # Not over the arrow's head, and where nothing else decides nearer to the tail.
+        low, high = min(x1, x2) + 2, max(x1, x2) - 2
+        if is_last:
+            low, high = (low, high - 8) if x2 > x1 else (low + 8, high)
+        for x in _slides(low, high - width, toward_low=x2 > x1):
+            yield Box(x, y1 - AWAY - height, width, height)
+        for x in _slides(low, high - width, toward_low=x2 > x1):
+            yield Box(x, y1 + AWAY, width, height)
+    else:
+        low, high = min(y1, y2) + 2, max(y1, y2) - 2
+        if is_last:
+            low, high = (low, high - 8) if y2 > y1 else (low + 8, high)
+        for y in _slides(low, high - height, toward_low=y2 > y1):
+            yield Box(x1 + AWAY + 1, y, width, height)
+            yield Box(x1 - AWAY - 1 - width, y, width, height)
+
+
+def _slides(low: float, high: float, *, toward_low: bool) -> list[float]:
+    """Try the middle first, then every few points to both sides, the tail's side first."""
+    if high < low:
+        return []
+    middle = (low + high) / 2
+    steps = min(12, int((high - low) / 12) + 1)
+    found = [middle]
+    for step in range(1, steps + 1):
+        away = (high - low) / 2 * step / steps
+        found += [middle - away, middle + away] if toward_low else [middle + away, middle - away]
+    return found

@@ -1,0 +1,282 @@
+"""The workflow view: lanes as rows, every node and edge, edges at their stated sides, loops framed."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Sequence
+
+from freehold.flowzap.graph import Graph, Loop
+from freehold.flowzap.layout import captions
+from freehold.flowzap.layout.arrange import Arranged, Cell, Ground, Link, arrange
+from freehold.flowzap.layout.captions import Caption, Crowd
+from freehold.flowzap.layout.columns import columns_of
+from freehold.flowzap.layout.labels import EdgeFace, edge_face_of, face_of, pieces_of, wire_face_of
+from freehold.flowzap.layout.lettering import set_text
+from freehold.flowzap.layout.rows import rows_of
+from freehold.flowzap.layout.scene import Band, Box, Figure, Frame, Line, Piece, Scene
+from freehold.flowzap.layout.spacing import Axis
+from freehold.flowzap.overlay import Mark, Overlay, Undeclared
+
+MARGIN = 18.0
+HEADER_SIZE = 13.5
+HEADER_TEXT_MAX = 108.0
+FRAME_AWAY = 9.0
+FRAME_STEP = 3.0
+FRAME_LABEL_ROOM = 22.0
+PORT_STEP = 14.0
+
+
+def workflow(graph: Graph, overlay: Overlay) -> Scene:
+    """Lay the workflow view out."""
+    view = _Workflow(graph, overlay)
+    return view.scene()
+
+
+class _Workflow:
+    def __init__(self, graph: Graph, overlay: Overlay) -> None:
+        self.graph, self.overlay = graph, overlay
+        self.index = {node.id: place for place, node in enumerate(graph.nodes)}
+        self.columns = columns_of(graph)
+        self.rows, self.heights = rows_of(graph, self.columns)
+        self.first_rows = [sum(self.heights[:place]) for place in range(len(self.heights) + 1)]
+        self.faces = [face_of(node, overlay.nodes.get(node.id)) for node in graph.nodes]
+        self.edge_faces = [self._edge_face(place) for place in range(len(graph.edges))]
+        self.names = [
+            set_text(lane.name, HEADER_SIZE, HEADER_TEXT_MAX, lines_max=4, is_bold=True) for lane in graph.lanes
+        ]
+        self.header_width = max([64.0, *(name.width + 28 for name in self.names)])
+        self.extras = [
+            wire_face_of("", f"{e.source} → {e.target}", Mark("undeclared", e.caption or "undeclared"))
+            for e in overlay.undeclared
+        ]
+        self.gutter = sum(face.width + 34 for face in self.extras)
+        self.frames: list[Frame] = []
+        self.borders = frozenset(2 * row for row in self.first_rows)
+
+    def scene(self) -> Scene:
+        """Arrange everything and name it."""
+        rows, columns = max(1, self.first_rows[-1]), max(self.columns, default=0) + 1
+        start = (MARGIN + self.header_width + self.gutter, MARGIN)
+        above, below = self._frame_room(rows)
+        ground = Ground(rows, columns, self.borders, start, above, below)
+        arranged = arrange(self._cells(), self._links(), ground, self._furnish)
+        right = arranged.across.end + 4
+        bands = self._bands(arranged.down, right)
+        lines = [*self._lines(arranged), *self._extra_lines(bands)]
+        bottom = bands[-1].box.bottom if bands else MARGIN
+        return Scene(
+            "workflow",
+            right + MARGIN,
+            bottom + MARGIN,
+            bands=tuple(bands),
+            figures=tuple(self._figures(arranged)),
+            lines=tuple(lines),
+            frames=tuple(self.frames),
+        )
+
+    def _edge_face(self, place: int) -> EdgeFace:
+        edge = self.graph.edges[place]
+        nodes = self.graph.nodes
+        ends = (nodes[self.index[edge.source]], nodes[self.index[edge.target]])
+        return edge_face_of(
+            edge, (ends[0].label or ends[0].id, ends[1].label or ends[1].id), self.overlay.edges.get(place)
+        )
+
+    def _cells(self) -> list[Cell]:
+        """Give every node its cell, large enough for what leaves and enters at each side."""
+        ports: Counter[tuple[str, str]] = Counter()
+        for edge in self.graph.edges:
+            ports[edge.source, edge.source_side] += 1
+            ports[edge.target, edge.target_side] += 1
+        cells = []
+        for place, node in enumerate(self.graph.nodes):
+            across = PORT_STEP * max(ports[node.id, "top"], ports[node.id, "bottom"])
+            along = PORT_STEP * max(ports[node.id, "left"], ports[node.id, "right"])
+            stretch = 2.0 if node.shape == "diamond" else 1.0
+            face = self.faces[place]
+            width, height = max(face.width, across * stretch + 8), max(face.height, along * stretch + 8)
+            cells.append(Cell(self.rows[place], self.columns[place], round(width), round(height), node.shape))
+        return cells
+
+    def _links(self) -> list[Link]:
+        return [
+            Link(
+                self.index[edge.source],
+                self.index[edge.target],
+                edge.source_side,
+                edge.target_side,
+                face.width,
+                face.height,
+            )
+            for edge, face in zip(self.graph.edges, self.edge_faces, strict=True)
+        ]
+
+    def _frame_room(self, rows: int) -> tuple[list[float], list[float]]:
+        above, below = [0.0] * (rows + 1), [0.0] * (rows + 1)
+        for loop in self.graph.loops:
+            members = [self.rows[self.index[node]] for node in loop.nodes if node in self.index]
+            if members:
+                below[min(members)] = FRAME_LABEL_ROOM
+                above[max(members) + 1] = max(above[max(members) + 1], 6.0)
+        return above, below
+
+    def _furnish(self, across: Axis, down: Axis, boxes: Sequence[Box], crowd: Crowd) -> None:
+        """Lay loop frames, and say where headers, borders and frames are."""
+        for line in self.borders:
+            crowd.add(Box(0, down.borders.get(line, down.end) - 0.5, across.end + MARGIN, 1))
+        self.frames = []
+        outlines = [_frame_boxes(loop, self, across, boxes, depth) for depth, loop in enumerate(self.graph.loops)]
+        for outline in outlines:
+            for box in outline:
+                for stroke in captions.stroke_boxes(
+                    [(box.x, box.y), (box.right, box.y), (box.right, box.bottom), (box.x, box.bottom), (box.x, box.y)]
+                ):
+                    crowd.add(stroke)
+        for loop, outline in zip(self.graph.loops, outlines, strict=True):
+            if outline:
+                self.frames.append(_titled(loop, outline, crowd))
+
+    def _bands(self, down: Axis, right: float) -> list[Band]:
+        bands = []
+        for place, lane in enumerate(self.graph.lanes):
+            top = down.borders[2 * self.first_rows[place]]
+            bottom = down.borders[2 * self.first_rows[place + 1]]
+            box = Box(MARGIN, top, right - MARGIN, bottom - top)
+            header = Box(MARGIN, top, self.header_width, bottom - top)
+            name, (x, y) = self.names[place], header.centre
+            piece = Piece(
+                name, Box(x - name.width / 2 + 2, y - name.height / 2, name.width, name.height), "middle", "lane"
+            )
+            bands.append(Band(lane.id, box, header, lane.name, piece, place))
+        return bands
+
+    def _figures(self, arranged: Arranged) -> list[Figure]:
+        lanes = {lane.id: place for place, lane in enumerate(self.graph.lanes)}
+        figures = []
+        for node, face, box in zip(self.graph.nodes, self.faces, arranged.boxes, strict=True):
+            mark = self.overlay.nodes.get(node.id)
+            state = mark.state if mark else "plain"
+            figures.append(Figure(node.id, node.shape, box, face.title, pieces_of(face, box), lanes[node.lane], state))
+        return figures
+
+    def _lines(self, arranged: Arranged) -> list[Line]:
+        lines = []
+        for place, (edge, face) in enumerate(zip(self.graph.edges, self.edge_faces, strict=True)):
+            mark, box = self.overlay.edges.get(place), arranged.labels[place]
+            pieces = face.pieces(box) if box else ()
+            lines.append(
+                Line(
+                    str(place),
+                    arranged.points[place],
+                    face.title,
+                    edge.source,
+                    edge.target,
+                    pieces,
+                    mark.state if mark else "plain",
+                )
+            )
+        return lines
+
+    def _extra_lines(self, bands: Sequence[Band]) -> list[Line]:
+        """Draw what was seen but not declared as red wires from header to header, each in a gutter of its own."""
+        by_id = {band.id: band for band in bands}
+        lines: list[Line] = []
+        crowd = Crowd()
+        x = MARGIN + self.header_width
+        routed = []
+        for place, (extra, face) in enumerate(zip(self.overlay.undeclared, self.extras, strict=True)):
+            x += 22
+            routed.append(_gutter_route(extra, by_id, x, place))
+            x += face.width + 12
+            for stroke in captions.stroke_boxes(routed[-1]):
+                crowd.add(stroke)
+        for place, (extra, face, points) in enumerate(zip(self.overlay.undeclared, self.extras, routed, strict=True)):
+            box = captions.place(Caption(face.width, face.height, points, 1), crowd) if points else None
+            if box is None and points:
+                box = Box(points[1][0] + 5, (points[1][1] + points[2][1] - face.height) / 2, face.width, face.height)
+            if points and box:
+                crowd.add(box)
+                lines.append(
+                    Line(
+                        f"undeclared-{place}",
+                        points,
+                        face.title,
+                        extra.source,
+                        extra.target,
+                        face.pieces(box),
+                        "undeclared",
+                    )
+                )
+        return lines
+
+
+def _gutter_route(extra: Undeclared, bands: dict[str, Band], x: float, place: int) -> tuple[tuple[float, float], ...]:
+    if extra.source not in bands or extra.target not in bands:
+        return ()
+    source, target = bands[extra.source].header, bands[extra.target].header
+    # Two of them never leave or enter a header at the same height.
+    shift = 9.0 * (place % 5) - 18.0
+    apart = 14.0 if source == target else 0.0
+    start, end = source.centre[1] + shift - apart, target.centre[1] + shift + apart + 4.5
+    return ((source.right, start), (x, start), (x, end), (target.right, end))
+
+
+def _frame_boxes(loop: Loop, view: _Workflow, across: Axis, boxes: Sequence[Box], depth: int) -> list[Box]:
+    """Put one box round all members if nobody else stands within; otherwise one for each run of neighbours in a row."""
+    members = [view.index[node] for node in dict.fromkeys(loop.nodes) if node in view.index]
+    if not members:
+        return []
+    away = FRAME_AWAY + FRAME_STEP * (depth % 3)
+    rows, columns = [view.rows[m] for m in members], [view.columns[m] for m in members]
+    inside = set(members)
+    strangers = [
+        place
+        for place in range(len(boxes))
+        if place not in inside
+        and min(rows) <= view.rows[place] <= max(rows)
+        and min(columns) <= view.columns[place] <= max(columns)
+    ]
+    if not strangers:
+        return [_around([boxes[m] for m in members], across, min(columns), max(columns), away)]
+    runs: list[list[int]] = []
+    for member in sorted(members, key=lambda m: (view.rows[m], view.columns[m])):
+        last = runs[-1][-1] if runs else None
+        between = (
+            []
+            if last is None
+            else [
+                p
+                for p in strangers
+                if view.rows[p] == view.rows[member] and view.columns[last] < view.columns[p] < view.columns[member]
+            ]
+        )
+        if last is not None and view.rows[last] == view.rows[member] and not between:
+            runs[-1].append(member)
+        else:
+            runs.append([member])
+    first = view.index[loop.nodes[0]] if loop.nodes[0] in view.index else members[0]
+    runs.sort(key=lambda run: first not in run)
+    return [_around([boxes[m] for m in run], across, view.columns[run[0]], view.columns[run[-1]], away) for run in runs]
+
+
+def _around(boxes: Sequence[Box], across: Axis, first: int, last: int, away: float) -> Box:
+    left, right = across.span(first)[0] - away, across.span(last)[1] + away
+    top, bottom = min(box.y for box in boxes) - away, max(box.bottom for box in boxes) + away
+    return Box(left, top, right - left, bottom - top)
+
+
+def _titled(loop: Loop, outline: list[Box], crowd: Crowd) -> Frame:
+    """Find a place on top of the frame (or below it) that no wire crosses."""
+    text = set_text(f"↻ {loop.condition}" if loop.condition else "↻", 11.0, 260.0, lines_max=1, is_bold=True)
+    frame = outline[0]
+    steps = [frame.x + 2 + 6 * step for step in range(max(1, int((frame.width - 4) / 6)))]
+    spots = [(x, y) for y in (frame.y - text.height - 2, frame.bottom + 2) for x in steps]
+    box = Box(frame.x + 2, frame.y - text.height - 2, text.width, text.height)
+    for x, y in spots:
+        tried = Box(x, y, text.width, text.height)
+        if crowd.in_the_way(dataclasses.replace(tried, height=tried.height - 1.5)) is None:
+            box = tried
+            break
+    crowd.add(box)
+    return Frame(tuple(outline), f"loop: {loop.condition}", Piece(text, box, "start", "loop"))
