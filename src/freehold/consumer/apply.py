@@ -1,4 +1,4 @@
-"""Let a batch take effect: the copies by their guards, then handlers, guards and position in one transaction."""
+"""Let a batch take effect: copies by their guards alone; handlers, their guards and the position in one transaction."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
 from freehold.consumer import Claim, Ledger
 from freehold.consumer.batch import Delivery, Subscription, fold
+from freehold.consumer.gather import Gather
 from freehold.event import Place
 from freehold.replica import Copies
 from freehold.store import OpenStore
@@ -22,6 +23,7 @@ from freehold.telemetry import (
     is_traced,
     parse_traceparent,
     start_span,
+    together,
 )
 
 
@@ -40,12 +42,20 @@ class Applier:
         self._store = store
         self._ledger = ledger
         self._copies = copies
+        self._gathered = Gather(self._copy)
 
-    async def apply(self, claim: Claim, batch: Sequence[Delivery], until: int) -> Claim:
-        """Apply the batch whole and move the position to `until`.
+    async def copy(self, batch: Sequence[Delivery]) -> None:
+        """Let the copies follow. Their guards make a repeat harmless, so no position need move with them (decision 5).
 
-        The copies come first and need no transaction: a crash before the position moved repeats them without effect
-        (decision 5).
+        Raises:
+            PeerError: The store does not answer; some may be written.
+            EventRejected: The store cannot hold one of them.
+        """
+        if any(delivery.states for delivery in batch):
+            await self._gathered(batch)
+
+    async def handle(self, claim: Claim, batch: Sequence[Delivery], until: int) -> Claim:
+        """Let the copies follow, then call the handlers and move the position to `until`, in one transaction.
 
         Returns:
             The claim at its new position.
@@ -55,24 +65,29 @@ class Applier:
             PeerError: The store does not answer, or conflicts did not end; the position tells what was committed.
             Exception: What a handler raised; the transaction is rolled back.
         """
+        await self.copy(batch)
+        return await self._store.transact(self._run, claim, batch, until)
+
+    async def keep(self, claim: Claim, until: int) -> Claim:
+        """Move the position alone, behind copies that are written; raises as `handle` does."""
+        return await self._store.transact(self._ledger.advance, claim, until)
+
+    async def _copy(self, batch: Sequence[Delivery]) -> None:
         spans = self._start_spans(batch)
         try:
-            for number, copies in enumerate(self._copies):
-                states = fold(batch, number)
-                if states:
-                    await copies.apply(states)
-                    await copies.embed(states)
-            moved = await self._store.transact(self._run, claim, batch, until)
+            with together(spans, "apply together"):
+                for number, copies in enumerate(self._copies):
+                    states = fold(batch, number)
+                    if states:
+                        await copies.apply(states)
+                        await copies.embed(states)
         except Exception as error:
             _end_spans(spans, error)
             raise
         _end_spans(spans, None)
-        return moved
 
     async def _run(self, tx: Any, claim: Claim, batch: Sequence[Delivery], until: int) -> Claim:
-        calling = [delivery for delivery in batch if delivery.calls]
-        if calling:
-            await self._call(tx, calling)
+        await self._call(tx, [delivery for delivery in batch if delivery.calls])
         return await self._ledger.advance(tx, claim, until)
 
     async def _call(self, tx: Any, calling: Sequence[Delivery]) -> None:

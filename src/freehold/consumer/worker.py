@@ -9,6 +9,7 @@ import dataclasses
 import itertools
 import logging
 import random
+import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
@@ -27,6 +28,8 @@ RETRY_S_MIN = 0.1
 RETRY_S_MAX = 5.0
 STOPPED_S_MIN = 1.0
 STOPPED_S_MAX = 30.0
+# Copies may be written again, so the position behind them is kept only so often: one write instead of one per batch.
+KEEP_AFTER_S = 0.25
 
 log = logging.getLogger("freehold.consumer")
 
@@ -71,8 +74,12 @@ class Worker:
         self._batch_count = 0
         self._waiting_bytes = 0
         self._batch_bytes = 0
+        self._where = f"{subscription.service}: {subscription.source}, partition {claim.partition}"
         self._arrived = asyncio.Event()
         self._closing = False
+        # Copies are written up to here; the kept position, which is the claim's, follows.
+        self._written = claim.offset
+        self._keep_at: float | None = None
         self._is_position_sure = True
 
     @property
@@ -108,8 +115,10 @@ class Worker:
             FencedError: Somebody else has claimed the partition.
         """
         while True:
-            await self._arrived.wait()
+            await self._wait_for_records()
             if self._closing:
+                with contextlib.suppress(PeerError):  # who comes next writes the same copies again
+                    await self._keep_position()
                 return
             count = take_batch(self._waiting, BATCH_RECORDS_MAX, BATCH_BYTES_MAX)
             if count == 0:
@@ -121,6 +130,37 @@ class Worker:
             await self._finish(batch)
             self._batch_count = self._batch_bytes = 0
             self._on_done()
+
+    async def _wait_for_records(self) -> None:
+        """Wait for records, or to be closed; keep the position when it is time to."""
+        while self._keep_at is not None:
+            left_s = self._keep_at - time.monotonic()
+            if left_s > 0:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(left_s):
+                        await self._arrived.wait()
+                    return
+            await self._try_to_keep_position()
+        await self._arrived.wait()
+
+    async def _try_to_keep_position(self) -> None:
+        try:
+            await self._keep_position()
+        except FencedError:
+            raise
+        except PeerError as error:
+            self._keep_at = time.monotonic() + RETRY_S_MAX
+            log.info("%s: its position is not kept yet: %s", self._where, error)
+
+    async def _keep_position(self) -> None:
+        """Let the kept position follow what was written."""
+        if not self._is_position_sure:
+            await self._read_position()
+        if self._written is not None and self._written != self.claim.offset:
+            self._is_position_sure = False
+            self.claim = await self._applier.keep(self.claim, self._written)
+            self._is_position_sure = True
+        self._keep_at = None
 
     async def _finish(self, batch: list[Record]) -> None:
         """Apply the batch, however often that takes."""
@@ -138,6 +178,7 @@ class Worker:
             except _Poisoned as error:
                 # Its place for parking: error, raw record and position would go into one transaction here.
                 self._enter(PartitionState.STOPPED, error.text)
+                await self._try_to_keep_position()
                 pause_s = min(STOPPED_S_MIN * 2**attempt, STOPPED_S_MAX)
             else:
                 self._enter(PartitionState.READING, "")
@@ -152,7 +193,10 @@ class Worker:
         somebody else has claimed it, or the lost commit is yet to land, moving the position will find that out.
         """
         positions = await self._ledger.positions(self.claim.source)
-        self.claim = dataclasses.replace(self.claim, offset=positions.get(self.claim.partition))
+        kept = positions.get(self.claim.partition)
+        self.claim = dataclasses.replace(self.claim, offset=kept)
+        if kept is not None and (self._written is None or kept > self._written):
+            self._written = kept
         self._is_position_sure = True
 
     async def _attempt(self, batch: list[Record]) -> None:
@@ -161,7 +205,7 @@ class Worker:
         unreadable: EventRejected | None = None
         until = batch[-1].offset + 1
         for record in batch:
-            if self.claim.offset is not None and record.offset < self.claim.offset:
+            if self._written is not None and record.offset < self._written:
                 continue
             try:
                 deliveries.append(self._subscription.read(record))
@@ -176,7 +220,13 @@ class Worker:
     async def _apply(self, deliveries: Sequence[Delivery], until: int) -> None:
         """Apply the deliveries, in halves when they fail, so that all before a poisonous one are applied."""
         try:
-            self.claim = await self._applier.apply(self.claim, deliveries, until)
+            if any(delivery.calls for delivery in deliveries):
+                self.claim = await self._applier.handle(self.claim, deliveries, until)
+                self._keep_at = None
+            else:
+                await self._applier.copy(deliveries)
+                self._keep_at = self._keep_at or time.monotonic() + KEEP_AFTER_S
+            self._written = until
         except PeerError:
             raise
         except Exception as error:
@@ -196,7 +246,7 @@ class Worker:
         )
 
     def _note_applied(self, deliveries: Sequence[Delivery]) -> None:
-        self.progress.offset = self.claim.offset
+        self.progress.offset = self._written
         skipped = sum(not (delivery.states or delivery.calls) for delivery in deliveries)
         self._total.skipped_total += skipped
         self._total.applied_total += len(deliveries) - skipped
@@ -208,12 +258,11 @@ class Worker:
         if (state, error) == (self.progress.state, self.progress.error):
             return
         self.progress.state, self.progress.error = state, error
-        where = f"{self._subscription.service}: {self._subscription.source}, partition {self.claim.partition}"
         if state is PartitionState.READING:
-            log.info("%s goes on", where)
+            log.info("%s goes on", self._where)
         else:
             level = logging.ERROR if state is PartitionState.STOPPED else logging.WARNING
-            log.log(level, "%s is %s: %s", where, state.value, error)
+            log.log(level, "%s is %s: %s", self._where, state.value, error)
 
     async def _is_closed_within(self, pause_s: float) -> bool:
         """Wait; records that arrive meanwhile do not cut it short, closing does."""
