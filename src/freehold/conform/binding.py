@@ -18,12 +18,12 @@ from freehold.conform.step import CLIENT, OPERATION, Does
 from freehold.conform.vocabulary import meanings, name_words
 from freehold.flowzap.graph import Edge, Graph, Node
 
-_EVENT_WAY: tuple[Does, ...] = ("publish", "send", "topic", "consume", "handle", "copy", "embed")
+_EVENT_WAY: tuple[Does, ...] = ("publish", "send", "topic", "acknowledge", "consume", "handle", "copy", "embed")
 # What can happen in a lane at all.
 _POSSIBLE: Mapping[Role, frozenset[Does]] = {
     "service": frozenset({"request", "call", "compose", "answer", "commit", "query", "store", *_EVENT_WAY} - {"topic"}),
     "gateway": frozenset({"request", "call", "compose", "answer"}),
-    "bus": frozenset({"publish", "send", "topic", "consume", "copy", "embed"}),
+    "bus": frozenset({"publish", "send", "topic", "acknowledge", "consume", "copy", "embed"}),
     "store": frozenset({"store"}),
     "client": frozenset({"ask", "receive"}),
     "outside": frozenset({"request", "answer"}),
@@ -109,15 +109,15 @@ class _Binder:
         does = self._does(node, participant)
         if not does:
             return None
-        events = frozenset(name for name in self._landscape.events if _says(node.label, name))
         topics = self._topics(node, participant)
         return Claim(
             does=does,
             who=topics if does == {"topic"} else self._who(node, participant, does),
             topics=topics,
             operations=self._operations(node),
-            events=events,
+            events=self._events(node, does),
             tables=self._tables(node, participant, does),
+            is_of_composed="answer" not in does or self._may_be_composed(node),
             statuses=frozenset(map(int, _STATUS.findall(node.label))) if "answer" in does else frozenset(),
         )
 
@@ -204,12 +204,38 @@ class _Binder:
         # One way in that says nothing leaves all open.
         return own or (_operations(entering) if all(map(OPERATION.search, entering)) else ())
 
+    def _events(self, node: Node, does: frozenset[Does]) -> frozenset[str]:
+        """Say which events a node is about: those that its label names; for a copy, those that alone lead to it."""
+        own = self._named([node.label])
+        entering = [edge.label for edge in self._entering.get(node.id, ())]
+        if own or not does <= {"copy", "embed"} or not all(self._named([label]) for label in entering):
+            return own
+        return self._named(entering)
+
+    def _named(self, labels: list[str]) -> frozenset[str]:
+        return frozenset(name for name in self._landscape.events for label in labels if _says(label, name))
+
     def _tables(self, node: Node, participant: Participant, does: frozenset[Does]) -> frozenset[str]:
         known: set[str] = set()
         for service in participant.names & set(self._landscape.services):
             known |= self._landscape.copies.get(service, frozenset()) if "copy" in does else frozenset()
             known |= self._landscape.embedded.get(service, frozenset()) if "embed" in does else frozenset()
         return frozenset(table for table in known if _says(node.label.lower(), table.lower()))
+
+    def _may_be_composed(self, node: Node) -> bool:
+        """Tell whether an answer that was made of several may leave here: what composes it leads here, or is not drawn."""
+        composing = [
+            other.id
+            for other in self._graph.nodes
+            if other.lane == node.lane and "compose" in meanings(other.label)[:1]
+        ]
+        waiting, seen = list(composing), set(composing)
+        while waiting:
+            for edge in self._leaving.get(waiting.pop(), ()):
+                if edge.target not in seen and self._nodes[edge.target].lane == node.lane:
+                    seen.add(edge.target)
+                    waiting.append(edge.target)
+        return not composing or node.id in seen
 
     def _calls_somebody(self, node: Node) -> bool:
         return any(

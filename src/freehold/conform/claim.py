@@ -24,6 +24,7 @@ class Claim:
         tables: For copies and what is embedded.
         functions: For transactions, the function's name.
         statuses: Of answers.
+        is_of_composed: Also answers that were made of several.
         is_silent: Nothing can be seen there; a decision is passed.
     """
 
@@ -35,6 +36,7 @@ class Claim:
     tables: frozenset[str] = frozenset()
     functions: frozenset[str] = frozenset()
     statuses: frozenset[int] = frozenset()
+    is_of_composed: bool = True
     is_silent: bool = False
 
     def takes(self, step: Step) -> bool:
@@ -47,6 +49,7 @@ class Claim:
             and (not self.events or step.does not in _OF_EVENTS or any(map(step.is_of_event, self.events)))
             and (not self.tables or step.does not in {"copy", "embed"} or step.detail in self.tables)
             and (not self.functions or step.does != "commit" or step.detail in self.functions)
+            and (self.is_of_composed or step.does != "answer" or not step.is_composed)
             and (not self.statuses or step.does not in {"answer", "receive"} or step.status in self.statuses)
         )
 

@@ -128,13 +128,13 @@ class _Follower:
         first = len(self._steps)
         left = self._sequence(span, {begun})
         calls = [step for step in self._steps[first:] if step.does == "call" and step.who == who]
-        if calls and (route in self._landscape.compositions or len(calls) > 1):
+        is_composed = bool(calls) and (route in self._landscape.compositions or len(calls) > 1)
+        if is_composed:
             composed = self._add("compose", span, who, who, left, detail=operation)
             self._end(composed, span)
             left = {composed}
         answered = self._add("answer", span, who, who, left, detail=operation)
         self._end(answered, span)
-        self._steps[answered].status = status
         ends = {answered}
         if is_from_outside:
             ends = {self._add("receive", span, CLIENT, who, {answered}, detail=operation)}
@@ -143,7 +143,8 @@ class _Follower:
             if step.who == who and not step.operation:
                 step.operation, step.path = operation, path
         self._say({answered, *ends}, operation, path)
-        self._steps[next(iter(ends))].status = status
+        for index in {answered, *ends}:
+            self._steps[index].status, self._steps[index].is_composed = status, is_composed
         return {answered}
 
     def _say(self, indexes: set[int], operation: str, path: str) -> None:
@@ -288,6 +289,8 @@ class _Follower:
         sent = self._add("send", span, who, who, published, detail=name)
         topic = self._topic(span, who, name)
         self._steps[topic].after = (self._steps[topic].after - published) | {sent}
+        # The relay ends a shipment's spans when all of it is acknowledged.
+        self._end(self._add("acknowledge", span, who, who, {topic}, detail=name), span)
 
 
 def _component(span: Span) -> str:

@@ -19,6 +19,7 @@ Does = Literal[
     "publish",
     "send",
     "topic",
+    "acknowledge",
     "consume",
     "handle",
     "copy",
@@ -40,6 +41,7 @@ MEANING: dict[Does, str] = {
     "publish": "an event is committed to the outbox",
     "send": "the relay puts an event on the topic",
     "topic": "the topic holds an event",
+    "acknowledge": "the relay hears that the topic has it",
     "consume": "a subscriber takes an event from the topic",
     "handle": "a subscriber's handler runs for an event",
     "copy": "a subscriber's copy follows",
@@ -47,7 +49,7 @@ MEANING: dict[Does, str] = {
     "connect": "a process opens a connection by other means than Freehold's",
 }
 
-EVENT_STEPS = frozenset({"publish", "send", "topic", "consume", "handle"})
+EVENT_STEPS = frozenset({"publish", "send", "topic", "acknowledge", "consume", "handle"})
 CLIENT = "client"
 OPERATION = re.compile(r"\b(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS)\s+(/[^\s\]\"]*)")
 
@@ -69,6 +71,7 @@ class Step:
         took_ns: How long it took.
         events: The classes of the events that it is an effect of.
         after: The steps that directly precede it, by their indexes.
+        is_composed: An answer that was made of several.
         is_internal: Freehold's own bookkeeping: no node claims it, but to whom it is done counts.
     """
 
@@ -84,6 +87,7 @@ class Step:
     took_ns: int = 0
     events: frozenset[str] = frozenset()
     after: set[int] = dataclasses.field(default_factory=set)
+    is_composed: bool = False
     is_internal: bool = False
 
     def is_of_event(self, name: str) -> bool:

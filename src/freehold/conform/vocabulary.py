@@ -19,6 +19,7 @@ STEMS: tuple[tuple[Does, tuple[str, ...]], ...] = (
     ("publish", ("publish", "outbox", "emit")),
     ("send", ("relay", "ship", "send")),
     ("topic", ("topic", "stream", "queue", "broker", "kafka", "channel")),
+    ("acknowledge", ("acknowledg", "confirm")),
     ("consume", ("consum", "subscri", "listen")),
     ("embed", ("embed", "inside")),
     ("copy", ("sync", "replica", "copy", "copies", "readmodel", "project", "denormal")),
