@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from freehold.flowzap.check.flow import Flow
+from freehold.flowzap.check.loops import Loops
 from freehold.flowzap.check.names import Names, names_of
 from freehold.flowzap.check.outline import Outline, mentioned, outline_of
 from freehold.flowzap.findings import Findings
 from freehold.flowzap.graph import Graph
 from freehold.flowzap.problem import Problem
 from freehold.flowzap.source import (
-    BYTE_ORDER_MARK,
     BYTES_MAX,
     CHARACTERS_MAX,
     Line,
@@ -19,6 +20,7 @@ from freehold.flowzap.source import (
     TreeLine,
     length_of,
     lines_of,
+    mark_of,
 )
 from freehold.flowzap.statement import Statement
 from freehold.flowzap.syntax.line import read_line
@@ -55,23 +57,23 @@ def parse(text: str, *, lenient: bool = False) -> Document:
     Returns:
         The document, with its problems in the order of the file. Nothing is ever raised.
     """
-    mark = len(BYTE_ORDER_MARK) if text.startswith(BYTE_ORDER_MARK) else 0
-    length = length_of(text) - mark
+    mark = mark_of(text)
+    length = length_of(text) - len(mark)
     if length > CHARACTERS_MAX:
         return refused(text, "FZ002", f"The text has {length:,} characters, the language at most {CHARACTERS_MAX:,}")
-    # The mark is part of the first line's text, but no character of the language.
     lines = list(lines_of(text))
     findings = Findings(lines, lenient=lenient)
-    if not text[mark:].strip():
+    if not text[len(mark) :].strip():
         return refused(text, "FZ001", "There is nothing in it")
-    shown = [dataclasses.replace(lines[0], text=" " * mark + lines[0].text[mark:]), *lines[1:]]
-    branches = _branches(shown, findings)
+    branches = _branches(lines, findings)
     if branches is None:
         return _document(text, lines, findings)
     outline = outline_of(branches, findings)
     names = names_of(outline, findings, mentioned(branches))
-    tree = Tree(tuple(TreeLine(line, branch.statements) for line, branch in zip(lines, branches, strict=True)))
-    return Document(text, tree, _sorted(findings), names.graph, outline, names)
+    Flow(names, findings).check()
+    Loops(names, findings).check()
+    _report_comments(outline, findings)
+    return Document(text, Tree(tuple(branches), mark), _sorted(findings), names.graph, outline, names)
 
 
 def _branches(lines: list[Line], findings: Findings) -> list[TreeLine] | None:
@@ -94,6 +96,18 @@ def _branches(lines: list[Line], findings: Findings) -> list[TreeLine] | None:
         before = statements[-1] if statements else before
         branches.append(TreeLine(line, statements))
     return branches
+
+
+def _report_comments(outline: Outline, findings: Findings) -> None:
+    """Say once for the whole file that comments will not last."""
+    if not outline.comment_lines:
+        return
+    first, count = outline.comment_lines[0], len(outline.comment_lines)
+    text = findings.lines[first - 1].text
+    span = (len(text) - len(text.lstrip()), len(text.rstrip()))
+    said = "This comment line" if count == 1 else f"This comment line and {count - 1} more"
+    mend = "Keep in labels what must last; `fz fmt --comments` keeps comments, the app does not."
+    findings.add("FZ007", first, span, f"{said} will be lost when the app writes the code anew", mend)
 
 
 def parse_bytes(data: bytes, *, lenient: bool = False) -> Document:
@@ -151,7 +165,7 @@ def _not_text(data: bytes, before: str, message: str) -> Document:
 
 
 def _document(text: str, lines: list[Line], findings: Findings) -> Document:
-    return Document(text, Tree(tuple(TreeLine(line) for line in lines)), _sorted(findings))
+    return Document(text, Tree(tuple(TreeLine(line) for line in lines), mark_of(text)), _sorted(findings))
 
 
 def _sorted(findings: Findings) -> tuple[Problem, ...]:

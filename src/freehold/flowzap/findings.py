@@ -28,7 +28,7 @@ class Findings:
         line: int,
         span: tuple[int, int],
         message: str,
-        help: str,
+        mend: str,
         fix: Sequence[Edit] = (),
     ) -> None:
         """Note a problem with its rule's severity."""
@@ -36,18 +36,26 @@ class Findings:
         severity = rule.lenient if self.lenient else rule.severity
         start, end = span
         self.problems.append(
-            Problem(code, severity, line, start + 1, max(end, start + 1) + 1, message, help, tuple(fix))
+            Problem(code, severity, line, start + 1, max(end, start + 1) + 1, message, mend, tuple(fix))
         )
         self._marks.add((code, line))
 
-    def note(self, code: str, line: int, span: tuple[int, int], message: str, help: str) -> None:  # noqa: A002
+    def note(self, code: str, line: int, span: tuple[int, int], message: str, mend: str) -> None:
         """Note as information what would be a warning where the author could change it."""
         start, end = span
-        self.problems.append(Problem(code, "info", line, start + 1, max(end, start + 1) + 1, message, help))
+        self.problems.append(Problem(code, "info", line, start + 1, max(end, start + 1) + 1, message, mend))
 
     def has(self, code: str, line: int) -> bool:
         """Tell whether a line has a problem of that kind."""
         return (code, line) in self._marks
+
+    def has_kind(self, *codes: str) -> bool:
+        """Tell whether any line has a problem of one of these kinds."""
+        return any(code in codes for code, _ in self._marks)
+
+    def has_label_problem(self, line: int) -> bool:
+        """Tell whether the label of a line's edge was not understood."""
+        return any(self.has(code, line) for code in ("FZ009", "FZ313", "FZ314", "FZ315"))
 
     def edit(self, line: int, start: int, end: int, text: str) -> Edit:
         """Replace a part of a line."""

@@ -39,14 +39,21 @@ class Tree:
     """A whole text, line by line; `str` gives it back exactly as it was."""
 
     lines: tuple[TreeLine, ...]
+    # A byte-order mark belongs to no line: no editor counts it as a column.
+    mark: str = ""
 
     def __str__(self) -> str:
-        return "".join(branch.line.text + branch.line.end for branch in self.lines)
+        return self.mark + "".join(branch.line.text + branch.line.end for branch in self.lines)
+
+
+def mark_of(text: str) -> str:
+    """Give the byte-order mark that a text begins with, or nothing."""
+    return BYTE_ORDER_MARK if text.startswith(BYTE_ORDER_MARK) else ""
 
 
 def lines_of(text: str) -> Iterator[Line]:
-    """Split a text at LF, CR LF and CR."""
-    for number, found in enumerate(LINE.finditer(text), start=1):
+    """Split a text, behind its byte-order mark, at LF, CR LF and CR."""
+    for number, found in enumerate(LINE.finditer(text, len(mark_of(text))), start=1):
         if found.start() == len(text):
             return
         yield Line(number, found.start(), found[1], found[2])

@@ -19,6 +19,7 @@ from freehold.flowzap.statement import (
     Statement,
     Unknown,
 )
+from freehold.flowzap.syntax.lane import BEHIND_NAME
 from freehold.flowzap.syntax.rest import short
 
 
@@ -148,7 +149,8 @@ class Outliner:
     def _take_name(self, name: LaneName) -> None:
         block = self.open[-1] if self.open else None
         span = (name.name.start, name.name.end)
-        if block and block.is_empty and not block.name and name.name.text:
+        is_name = name.name.text != "" and BEHIND_NAME.search(f" {name.name.text}") is None
+        if block and block.is_empty and not block.name and is_name:
             opening = block.opening
             # What was meant as a name on the line above is joined to it; the fix removes this line whole.
             fix = [

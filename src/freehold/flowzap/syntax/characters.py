@@ -45,7 +45,7 @@ def _report(line: Line, start: int, end: int, is_emoji: bool, findings: Findings
         # The blank that parted it from the word before goes too.
         start -= text[start - 1 : start] == " " and text[end : end + 1] in {"", " ", '"'}
     else:
-        said = f"U+{ord(text[start]):04X} cannot be seen"
+        said = "A tab stands within the line" if text[start] == "\t" else f"U+{ord(text[start]):04X} cannot be seen"
         said = said if end - start == 1 else f"{said}, nor {end - start - 1} more behind it"
         change = " " if text[start].isspace() else ""
     fix = [findings.edit(line.number, start, end, change)]

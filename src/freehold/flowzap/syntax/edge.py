@@ -64,9 +64,9 @@ class EdgeReader:
             return Unknown(piece.line, tuple(known))
         return EdgeLine(piece.line, source, target, label, piece.start, piece.end)
 
-    def _add(self, code: str, span: tuple[int, int], message: str, help: str, change: str | None = None) -> None:  # noqa: A002
+    def _add(self, code: str, span: tuple[int, int], message: str, mend: str, change: str | None = None) -> None:
         fix = () if change is None else (self.findings.edit(self.piece.line, *span, change),)
-        self.findings.add(code, self.piece.line, span, message, help, fix)
+        self.findings.add(code, self.piece.line, span, message, mend, fix)
 
     def _without_arrow(self) -> Unknown:
         piece = self.piece
@@ -212,6 +212,9 @@ class EdgeReader:
             said = f"An edge cannot say {short(others[0])}" if others else "The edge says label twice"
             self._add("FZ314", (start, piece.end), said, 'Write `[label="..."]` and nothing else.')
             return ""
+        if quote >= 0 and piece.bare.find('"', quote + 1, piece.end) < 0:
+            # That its text does not end is the one mistake.
+            return piece.raw[quote + 1 : piece.end]
         if quote < 0:
             text = (
                 piece.raw[start : piece.end].strip("[]|: ").removeprefix("label").strip("=: '\u2018\u2019\u201c\u201d")

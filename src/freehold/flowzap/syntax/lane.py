@@ -11,8 +11,8 @@ from freehold.flowzap.syntax.rest import short
 
 LANE = re.compile(r"([A-Za-z][A-Za-z0-9_]*) \{(?: # ?([^#]*))?")
 ID = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-# In a lane that stands on one line its name ends where a node plainly begins, or before a last brace.
-BEHIND_NAME = re.compile(r" n[0-9]+ *: *(?:circle|rectangle|diamond|taskbox)\b| \}$")
+# In a lane that stands on one line its name ends where a node plainly begins.
+BEHIND_NAME = re.compile(r" n[0-9]+ *: *(?:circle|rectangle|diamond|taskbox)\b")
 
 
 def strict_lane(number: int, text: str, offset: int) -> LaneOpen | None:

@@ -53,16 +53,33 @@ def read_loop(line: Line, raw: str, start: int, end: int, findings: Findings) ->
             fix += [findings.edit(line.number, at, at, " ")] if at < end and raw[at] != " " else []
             findings.add("FZ011", line.number, (start, at), "No blank stands around the condition", "Write one.", fix)
     if not condition:
-        said = "The loop's bracket is not closed" if begin[2] and close < 0 else "The loop has no condition"
-        mend = "Write `loop [condition] n1 n2`: go through the nodes again while the condition holds."
-        findings.add("FZ501", line.number, (start, max(at, start + 4)), said, mend)
+        at = _report_no_condition(line, raw, (start, begin.start(2), end), findings)
     members = _members(line, raw, at, end, findings)
     if len(members.words) == 1 and condition and not members.is_odd:
         mend = "Name each node that is gone through again."
         findings.add("FZ502", line.number, (start, end), "The loop names one node", mend)
     return LoopLine(
-        line.number, condition, tuple(members.words), start, end, is_odd=members.is_odd, opens=members.opens
+        line.number,
+        condition,
+        tuple(members.words),
+        start,
+        end,
+        is_odd=members.is_odd or not condition,
+        opens=members.opens,
     )
+
+
+def _report_no_condition(line: Line, raw: str, columns: tuple[int, int, int], findings: Findings) -> int:
+    """Report a missing condition; words before the first id were meant as one. Gives the column behind them."""
+    start, at, end = columns
+    first = next((token for token in TOKEN.finditer(raw, at, end) if MEMBER.fullmatch(token[0])), None)
+    behind = first.start() if first else end
+    words = raw[at:behind].strip("[]() ,:")
+    said = "The loop has no condition" if not words else f"The condition `{short(words)}` does not stand in brackets"
+    mend = "Write `loop [condition] n1 n2`: go through the nodes again while the condition holds."
+    fix = [findings.edit(line.number, at, behind, f"[{words}] ")] if words and first and "]" not in words else []
+    findings.add("FZ501", line.number, (start, max(start + 4, len(raw[:behind].rstrip()))), said, mend, fix)
+    return behind
 
 
 def _members(line: Line, raw: str, at: int, end: int, findings: Findings) -> Members:

@@ -67,9 +67,9 @@ class NodeReader:
         self._check_whole(identifier, shape)
         return NodeLine(piece.line, identifier, shape, self.attributes, piece.end)
 
-    def _add(self, code: str, span: tuple[int, int], message: str, help: str, change: str | None = None) -> None:  # noqa: A002
+    def _add(self, code: str, span: tuple[int, int], message: str, mend: str, change: str | None = None) -> None:
         fix = () if change is None else (self.findings.edit(self.piece.line, *span, change),)
-        self.findings.add(code, self.piece.line, span, message, help, fix)
+        self.findings.add(code, self.piece.line, span, message, mend, fix)
 
     def _add_blanks(self, start: int, end: int, meant: str) -> None:
         self._add("FZ011", (start, end), "Blanks around `:` are not as they should be", f"Write `{meant}`.", meant)
@@ -147,7 +147,9 @@ class NodeReader:
         if not identifier.text:
             self._add("FZ202", span, "The node has no id", "Begin with one, such as `n1:`, that no other node has.")
         else:
-            mend = "Ids are n and a number without leading zero, such as n1. Rename it here and in its edges."
+            meant = identifier.text.casefold().replace("n0", "n")
+            meant = meant if ID.fullmatch(meant) else "n and a number without leading zero, such as n1"
+            mend = f"Write {meant}, here and in its edges."
             self._add("FZ202", span, f"{identifier.text} is no id of a node", mend)
 
     def _check_whole(self, identifier: Word, shape: str) -> None:
