@@ -153,6 +153,8 @@ def write_statement(
 ) -> None:
     """Write the span of a statement that is over, beneath the current span if that one is kept.
 
+    Outside any trace a process uses its own store all the time; what it does to another one is told even there.
+
     Args:
         system: OpenTelemetry's name of the product.
         operation: The verb.
@@ -161,7 +163,7 @@ def write_statement(
         owner: Whose store it is, if it is the process's own; else empty.
         seconds: How long it took.
     """
-    if not trace.get_current_span().get_span_context().trace_flags.sampled:
+    if not (_is_kept() if owner else may_write()):
         return
     database, host, port = place
     attributes: dict[str, str | int] = {
@@ -186,6 +188,18 @@ def write_connection(host: str, port: int, own_port: int) -> None:
     if own_port:
         attributes["network.local.port"] = own_port
     tracer.start_span(f"connect {host}:{port}", kind=SpanKind.CLIENT, attributes=attributes).end()
+
+
+def may_write() -> bool:
+    """Tell whether a span may be written here: the current one is kept, or there is none, and no exporter is at work."""
+    if not _is_traced or open_contexts.get_value("suppress_instrumentation"):
+        return False
+    return _is_kept() or not trace.get_current_span().get_span_context().is_valid
+
+
+def _is_kept() -> bool:
+    # Not is_recording: a statement may be told a moment after the span that it belongs to has ended.
+    return trace.get_current_span().get_span_context().trace_flags.sampled
 
 
 @contextmanager

@@ -1,14 +1,15 @@
-"""`freehold check` and `doctor`: what is proven of the running system, and what is missing on this machine."""
+"""`freehold check` and `doctor`: what is proven of a system, by its code or while it runs; what this machine lacks."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
+from typer.core import TyperGroup
 
-from freehold.cli.output import JSON, external_servers, here, print_json, print_table, say
+from freehold.cli.output import JSON, SYSTEM, external_servers, here, print_json, print_table, say
 
 if TYPE_CHECKING:
     from freehold.runtime.isolation import Identity
@@ -18,14 +19,46 @@ if TYPE_CHECKING:
 MARKS = {True: "ok", False: "NO"}
 
 
+class SystemOrCommand(TyperGroup):
+    """A group whose command may be left out: `freehold check SYSTEM` is `freehold check system SYSTEM`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the command in where a system stands in its place."""
+        is_named = not args or args[0] in self.commands or args[0] in ctx.help_option_names
+        return super().parse_args(ctx, args if is_named else ["system", *args])
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    group = typer.Typer(help="Prove what is promised of the system that is up here.", no_args_is_help=True)
+    group = typer.Typer(
+        help="Prove what a system promises: SYSTEM by its code, or isolation.",
+        cls=SystemOrCommand,
+        no_args_is_help=True,
+    )
+    group.command("system")(system)
     group.command("isolation")(isolation)
-    # A group of one command would lose the command's name.
-    group.callback()(_checks)
     app.add_typer(group, name="check", rich_help_panel="A system")
     app.command("doctor", rich_help_panel="This machine")(doctor)
+
+
+def system(system: SYSTEM, json: JSON = False) -> None:
+    """Hold a system's code to its diagram and contracts, without starting anything.
+
+    The diagram parses, each lane and node is bound, no service imports another, events keep their contracts and
+    readers find in them what they need.
+    """
+    from freehold.conform.static import check_system
+    from freehold.runtime.load import load_system
+
+    problems = check_system(load_system(system), system)
+    if json:
+        print_json({"problems": problems})
+    elif not problems:
+        typer.echo("the diagram is bound, no service imports another, and every event keeps its contract")
+    for problem in () if json else problems:
+        say(problem)
+    if problems:
+        raise typer.Exit(1)
 
 
 def isolation(json: JSON = False) -> None:
@@ -70,10 +103,6 @@ def doctor(json: JSON = False) -> None:
         say("nothing is missing" if not missing else f"{len(missing)} things are missing")
     if missing:
         raise typer.Exit(1)
-
-
-def _checks() -> None:
-    """Prove what is promised of the system that is up here."""
 
 
 def _identities(place: Place, system: System) -> list[Identity]:

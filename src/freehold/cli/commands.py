@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from freehold.cli import check, config, events, fz, run, status, up
+from freehold.cli import check, config, events, fz, run, status, up, verify
 
 app = typer.Typer(
     name="freehold",
@@ -32,6 +32,7 @@ up.register(app)
 status.register(app)
 run.register(app)
 check.register(app)
+verify.register(app)
 fz.register(app)
 events.register(app)
 config.register(app)

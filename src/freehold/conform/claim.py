@@ -63,4 +63,6 @@ class Claim:
         return f"{who}: {' or '.join(kinds)}{' ' if said else ''}{', '.join(said)}"
 
     def _is_of_operation(self, step: Step) -> bool:
-        return not self.operations or any(map(step.is_of_operation, self.operations))
+        # A node that does nothing but call is named after what it calls.
+        tells = step.is_of_operation if self.does == {"call"} else step.is_handled_as
+        return not self.operations or any(map(tells, self.operations))

@@ -16,29 +16,22 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-import msgspec
-
 from freehold.conform.collector import Collector
 from freehold.conform.door import UNTIL_S, Door
 from freehold.conform.landscape import Landscape, survey
 from freehold.conform.span import Span
-from freehold.errors import FreeholdError, ScenarioError
+from freehold.conform.verdict import Outcome
+from freehold.errors import ConfigurationError, FreeholdError, ScenarioError
 from freehold.runtime.supervisor.detach import start_detached, stop
-from freehold.runtime.supervisor.report import read_progress
+from freehold.runtime.supervisor.report import read_progress, read_state
 from freehold.runtime.supervisor.state import Place, SystemState
 from freehold.service import System
 
+OTLP_PORT = 4318
 SETTLED_S = 20.0
 POLL_S = 0.1
 # Beside ours, what would sample or redirect spans must not reach the processes.
 _NOT_PASSED_ON = ("OTEL_",)
-
-
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """A scenario that was driven: `problem` is empty when it came to its end."""
-
-    name: str
-    problem: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,6 +68,38 @@ def drive(system: System, target: str, say: Callable[[str], None], *, limit_s: f
     # The processes have ended, and with it the last spans are here.
     lost = [Outcome(name="all spans kept", problem=f"{collector.lost} spans were too many")] if collector.lost else []
     return Observed(collector.spans(), landscape, [*outcomes, settled, *lost])
+
+
+def watch(
+    system: System, place: Place, minutes: float, say: Callable[[str], None], *, port: int = OTLP_PORT
+) -> Observed:
+    """Take what is exported to a port of ours for so long, and give what was seen; Ctrl-C ends it earlier.
+
+    Args:
+        system: The declaration.
+        place: Where the system may be up: who answers where is taken from there.
+        minutes: For how long.
+        say: Told where to export to.
+        port: Where we listen; OpenTelemetry's usual one for HTTP.
+
+    Raises:
+        ConfigurationError: The port is taken.
+    """
+    landscape, state = survey(system), read_state(place)
+    if state is not None:
+        landscape = locate(landscape, place, state)
+    try:
+        collector = Collector(port)
+    except OSError as error:
+        raise ConfigurationError(
+            f"port {port} cannot be listened on: {error.strerror}; name another, --port"
+        ) from error
+    with collector:
+        say(f"watching for {minutes:g} minutes what is exported to OTEL_EXPORTER_OTLP_ENDPOINT={collector.url}")
+        with contextlib.suppress(KeyboardInterrupt):
+            time.sleep(minutes * 60)
+    lost = [Outcome(name="all spans kept", problem=f"{collector.lost} spans were too many")] if collector.lost else []
+    return Observed(collector.spans(), landscape, lost)
 
 
 def locate(landscape: Landscape, place: Place, state: SystemState) -> Landscape:

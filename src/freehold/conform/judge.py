@@ -13,14 +13,22 @@ from freehold.conform.landscape import Landscape
 from freehold.conform.replay import Replay, Tally, replay
 from freehold.conform.span import Span
 from freehold.conform.step import MEANING, Step
-from freehold.conform.verdict import Deviation, EdgeSight, LoopSight, NodeSight, Undeclared, Verdict
+from freehold.conform.verdict import Deviation, EdgeSight, LoopSight, NodeSight, Outcome, Undeclared, Verdict
 from freehold.flowzap.graph import Loop
 
 DETAILS_MAX = 5
 UNBOUND = "nothing: see the problems"
 
 
-def judge(spans: Iterable[Span], binding: Binding, landscape: Landscape, *, system: str, diagram: str) -> Verdict:
+def judge(
+    spans: Iterable[Span],
+    binding: Binding,
+    landscape: Landscape,
+    *,
+    system: str,
+    diagram: str,
+    scenarios: Sequence[Outcome] = (),
+) -> Verdict:
     """Say of each node and edge how often it was seen, and what was seen beyond them.
 
     Args:
@@ -29,6 +37,7 @@ def judge(spans: Iterable[Span], binding: Binding, landscape: Landscape, *, syst
         landscape: The system.
         system: Its name, for the report.
         diagram: The diagram's file, for the report.
+        scenarios: How those that were driven ended, for the report.
     """
     steps = follow(spans, landscape)
     played = replay(steps, binding, landscape)
@@ -55,6 +64,7 @@ def judge(spans: Iterable[Span], binding: Binding, landscape: Landscape, *, syst
         undeclared=[_undeclared(access, found) for access, found in sorted(played.undeclared.items(), key=_loudness)],
         deviations=_deviations(binding, played),
         problems=binding.problems,
+        scenarios=scenarios,
     )
 
 

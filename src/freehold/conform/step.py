@@ -94,11 +94,13 @@ class Step:
         """Tell whether the step is on the way of an event of that class, or an effect of it."""
         return name in self.events or (self.does in EVENT_STEPS and self.detail == name)
 
+    def is_handled_as(self, operation: str) -> bool:
+        """Tell whether the step is part of handling "GET /users/{id}"."""
+        return matches_operation(operation, self.operation, self.path)
+
     def is_of_operation(self, operation: str) -> bool:
         """Tell whether the step is part of handling "GET /users/{id}", or calls it."""
-        return matches_operation(operation, self.operation, self.path) or (
-            self.does == "call" and (matches_operation(operation, self.detail, ""))
-        )
+        return self.is_handled_as(operation) or (self.does == "call" and matches_operation(operation, self.detail, ""))
 
 
 def matches_operation(wanted: str, operation: str, path: str) -> bool:

@@ -67,6 +67,13 @@ class Deviation(msgspec.Struct, frozen=True, kw_only=True):
     trace: str
 
 
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """A scenario that was driven: `problem` is empty when it came to its end."""
+
+    name: str
+    problem: str = ""
+
+
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """All of it. `fitness` is the share of steps that the diagram allows; `problems` is what could not be bound."""
 
@@ -81,8 +88,19 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     undeclared: Sequence[Undeclared]
     deviations: Sequence[Deviation]
     problems: Sequence[str]
+    scenarios: Sequence[Outcome] = ()
 
     @property
     def holds(self) -> bool:
-        """Tell whether every node and edge was seen, and nothing undeclared."""
-        return not self.undeclared and all(each.seen for each in (*self.nodes, *self.edges))
+        """Tell whether every node and edge was seen, nothing undeclared, and all scenarios came to their end."""
+        is_whole = all(each.seen for each in (*self.nodes, *self.edges))
+        return is_whole and not self.undeclared and not any(each.problem for each in self.scenarios)
+
+    def summary(self) -> str:
+        """Say it in one line."""
+        nodes, edges = sum(node.seen for node in self.nodes), sum(edge.seen for edge in self.edges)
+        beyond = f"{len(self.undeclared)} accesses undeclared" if self.undeclared else "nothing undeclared"
+        return (
+            f"{nodes} of {len(self.nodes)} nodes, {edges} of {len(self.edges)} edges seen in {self.traces} traces, "
+            f"fitness {self.fitness:.3f}, {beyond}"
+        )

@@ -66,6 +66,11 @@ def load_service(source: str, name: str | None = None) -> Service:
     raise DeclarationError(f"{source} has several services; name one of {', '.join(s.name for s in system.services)}")
 
 
+def find_folder(source: str) -> Path | None:
+    """Give the folder of a system's file, in which its services have theirs; None when it is named as a module."""
+    return None if ":" in source else _file_of(Path(source)).parent
+
+
 def _load(source: str) -> Any:
     module_name, colon, attribute = source.rpartition(":")
     if not colon:

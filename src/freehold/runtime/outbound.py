@@ -1,7 +1,7 @@
-"""See whom a traced process talks to, by whatever library: each connection that is opened while a span is kept is a span.
+"""See whom a traced process talks to, by whatever library: each connection that it opens is a span.
 
-Freehold's own ways (store, topic, gateway) say more by themselves; this is for all others. Only new connections are
-seen, a kept one once, by its first use; and only those that Python makes, not those of a C library (libpq, librdkafka):
+Freehold's own ways (store, topic, gateway) say more by themselves; this is for all others. A connection that is kept is
+seen once, by its first use; and only those that Python makes, not those of a C library (libpq, librdkafka):
 for psycopg there is a wrapper here.
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 
 import uvloop
 
-from freehold.telemetry import is_recording, write_connection
+from freehold.telemetry import may_write, write_connection
 
 
 class ObservedLoop(uvloop.Loop):
@@ -25,7 +25,7 @@ class ObservedLoop(uvloop.Loop):
         """Open a connection, and say so."""
         made: Any = await super().create_connection(*args, **kwargs)
         transport = made[0]
-        if is_recording():
+        if may_write():
             peer, own = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
             if isinstance(peer, tuple) and isinstance(own, tuple):
                 write_connection(peer[0], peer[1], own[1])
@@ -54,7 +54,7 @@ def observe_connections(service: str, store_url: str) -> None:
 
 def _hear(event: str, arguments: tuple[Any, ...]) -> None:
     """Hear of the connections that blocking code opens; the event loop's are told with both their ends."""
-    if event == "socket.connect" and is_recording():
+    if event == "socket.connect" and may_write():
         connecting, address = arguments
         is_inet = connecting.family in {socket.AF_INET, socket.AF_INET6}
         if is_inet and connecting.gettimeout() != 0.0 and isinstance(address, tuple):
@@ -78,6 +78,6 @@ def _observe_psycopg() -> None:
 
 
 def _told(connection: Any) -> Any:
-    if is_recording():
+    if may_write():
         write_connection(connection.info.host, connection.info.port, 0)
     return connection

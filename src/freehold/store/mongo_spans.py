@@ -35,7 +35,8 @@ class StatementListener(monitoring.CommandListener):
 
     def started(self, event: monitoring.CommandStartedEvent) -> None:
         """Keep which collection it is about; the later events do not say."""
-        if event.command_name in _DATA and len(self._collections) < _PENDING_MAX:
+        is_data = event.command_name in _DATA and event.database_name != "admin"
+        if is_data and len(self._collections) < _PENDING_MAX:
             name = "collection" if event.command_name == "getMore" else event.command_name
             self._collections[event.request_id] = str(event.command.get(name, ""))
 
