@@ -32,13 +32,16 @@ class Dependency:
     target: int
     face: EdgeFace
     state: State
+    is_declared: bool = True
 
 
 def architecture(graph: Graph, overlay: Overlay) -> Scene:
     """Lay the architecture view out."""
     dependencies = _dependencies(graph, overlay)
-    columns = _columns(graph, dependencies)
-    rows = _rows(columns, dependencies)
+    # What is not declared changes nothing about where the rest stands.
+    declared = [each for each in dependencies if each.is_declared]
+    columns = _columns(graph, declared)
+    rows = _rows(columns, declared)
     names = [set_text(lane.name, NAME_SIZE, 150.0, lines_max=3, is_bold=True) for lane in graph.lanes]
     counts = Counter(node.lane for node in graph.nodes)
     notes = [set_text(_steps(counts[lane.id]), SMALL_SIZE, 150.0) for lane in graph.lanes]
@@ -108,7 +111,7 @@ def _dependencies(graph: Graph, overlay: Overlay) -> list[Dependency]:
             mark = Mark("undeclared", extra.caption or "undeclared")
             title = f"{graph.lanes[index[extra.source]].name} → {graph.lanes[index[extra.target]].name}"
             dependencies.append(
-                Dependency(index[extra.source], index[extra.target], wire_face_of("", title, mark), "undeclared")
+                Dependency(index[extra.source], index[extra.target], wire_face_of("", title, mark), "undeclared", False)
             )
     return dependencies
 

@@ -106,6 +106,7 @@ class _Arrangement:
         sides = [SIDE_ROOM] * ground.columns
         self.side_room = Room([OUTER_ROOM, *sides], [*sides, OUTER_ROOM])
         self.level_room = Room([LEVEL_ROOM + x for x in ground.above], [LEVEL_ROOM + x for x in ground.below])
+        self.level_room.before[0] = self.level_room.after[-1] = 1.0
         self.homes = [self._home(place) for place in range(len(links))]
         self.reaches = spread(self.cut, self._limit, ground.borders)
 
@@ -121,9 +122,9 @@ class _Arrangement:
             boxes = [self._box(cell, across, down) for cell in self.cells]
             points = [self._points(place, across, down, boxes) for place in range(len(self.links))]
             crowd = Crowd(boxes)
-            for line in points:
+            for wire, line in enumerate(points):
                 for stroke in captions.stroke_boxes(line):
-                    crowd.add(stroke)
+                    crowd.add(stroke, wire)
             furnish(across, down, boxes, crowd)
             labels, failed = self._labels(points, crowd)
             if not failed:
@@ -209,7 +210,17 @@ class _Arrangement:
         failed = []
         for place, link in enumerate(self.links):
             if link.width:
-                found = captions.place(Caption(link.width, link.height, points[place], self.homes[place]), crowd)
+                found = captions.place(
+                    Caption(
+                        link.width,
+                        link.height,
+                        points[place],
+                        self.homes[place],
+                        place,
+                        self.cells[link.source].shape == "diamond",
+                    ),
+                    crowd,
+                )
                 labels[place] = found
                 if found is None:
                     failed.append(place)

@@ -28,24 +28,38 @@ class Wish:
     weight: float
 
 
-def columns_of(graph: Graph) -> list[int]:
-    """Give each node's column, from 0 on, in the order of the nodes."""
+def columns_of(graph: Graph, blocked: frozenset[int] = frozenset()) -> list[int]:
+    """Give each node's column, from 0 on, in the order of the nodes.
+
+    Args:
+        graph: The diagram.
+        blocked: Places of edges that cannot run straight down or up, since another node stands between.
+    """
     index = {node.id: place for place, node in enumerate(graph.nodes)}
-    lane = {node.id: node.lane for node in graph.nodes}
     depth_of_lane = {each.id: place for place, each in enumerate(graph.lanes)}
     depth = {node.id: depth_of_lane[node.lane] for node in graph.nodes}
     company = Counter((edge.source, edge.source_side) for edge in graph.edges)
     company.update((edge.target, edge.target_side) for edge in graph.edges)
-    edges = sorted(
-        (edge for edge in graph.edges if edge.source != edge.target),
-        key=lambda edge: not (lane[edge.source] == lane[edge.target] and edge.source_side in _HORIZONTAL),
-    )
-    wishes = [_wish(edge, index, company, depth) for edge in edges]
+
+    def turn(edge: Edge) -> int:
+        """Let the plain way on decide first, ways back last."""
+        is_same_lane = depth[edge.source] == depth[edge.target]
+        is_back = is_same_lane and index[edge.target] < index[edge.source]
+        if edge.source_side == edge.target_side or is_back:
+            return 2
+        return 0 if is_same_lane and edge.source_side in _HORIZONTAL else 1
+
+    places = sorted(range(len(graph.edges)), key=lambda place: turn(graph.edges[place]))
     order = _Order(len(graph.nodes))
     firm: list[Wish] = []
     loose: list[Wish] = []
-    for wish in wishes:
-        (firm if order.accept(wish.earlier, wish.later) else loose).append(wish)
+    for place in places:
+        edge = graph.edges[place]
+        if edge.source != edge.target:
+            wish = _wish(edge, index, company, depth)
+            if place in blocked:
+                wish = Wish(wish.earlier, wish.later, 1, 1.5)
+            (firm if order.accept(wish.earlier, wish.later) else loose).append(wish)
     columns = _longest_paths(len(graph.nodes), firm, order)
     _Mover(columns, firm, loose).settle()
     least = min(columns, default=0)

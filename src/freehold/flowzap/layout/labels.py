@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from freehold.flowzap.graph import Edge, Node
-from freehold.flowzap.layout.lettering import Text, set_text
+from freehold.flowzap.layout.lettering import Text, set_text, visible, width_of
 from freehold.flowzap.layout.scene import Box, Piece
 from freehold.flowzap.overlay import Mark
 
@@ -33,7 +33,7 @@ def face_of(node: Node, mark: Mark | None) -> Face:
     Returns:
         Rows of (role, text): label, description, owner, system, caption. The title is everything, unbroken.
     """
-    inner = 92.0 if node.shape == "diamond" else 148.0
+    inner = _inner_width(node)
     rows = []
     heading = node.label or (node.description if node.shape == "taskbox" else "")
     rows.append(("label", set_text(heading, NODE_SIZE, inner, lines_max=5, is_bold=node.shape == "taskbox")))
@@ -55,6 +55,14 @@ def face_of(node: Node, mark: Mark | None) -> Face:
     return Face(
         kept, width, height, "\n".join(each for each in (*details, mark.caption if mark else "") if each) or node.id
     )
+
+
+def _inner_width(node: Node) -> float:
+    """Give the width of a line; a decision is narrow, but does not break a word for it."""
+    if node.shape != "diamond":
+        return 148.0
+    words = visible(node.label).split()
+    return min(150.0, max([92.0, *(width_of(word, NODE_SIZE) + 1 for word in words)]))
 
 
 def _outer(node: Node, rows: tuple[tuple[str, Text], ...]) -> tuple[float, float]:

@@ -5,16 +5,22 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from freehold.flowzap.graph import Edge, Graph
+from freehold.flowzap.graph import Graph, Side
 
-_STEP = {
+# How many rows further down the target wants to be, by the sides; where nothing is said, the same row.
+_FALL: dict[tuple[Side, Side], int] = {
     ("bottom", "top"): 1,
-    ("top", "bottom"): -1,
     ("bottom", "left"): 1,
-    ("top", "left"): -1,
+    ("bottom", "right"): 1,
     ("right", "top"): 1,
+    ("left", "top"): 1,
+    ("top", "bottom"): -1,
+    ("top", "left"): -1,
+    ("top", "right"): -1,
     ("right", "bottom"): -1,
+    ("left", "bottom"): -1,
 }
+_FIRST = {("right", "left"): 0, ("bottom", "top"): 1, ("top", "bottom"): 1}
 
 
 @dataclasses.dataclass(slots=True)
@@ -37,10 +43,10 @@ def rows_of(graph: Graph, columns: Sequence[int]) -> tuple[list[int], list[int]]
     """Give each node's row over the whole picture, and each lane's number of rows (at least 1)."""
     index = {node.id: place for place, node in enumerate(graph.nodes)}
     block_of = {place: _Block({place: 0}, {(0, columns[place])}, place) for place in range(len(graph.nodes))}
-    for edge in sorted(graph.edges, key=_steps):
+    for edge in sorted(graph.edges, key=lambda each: _FIRST.get((each.source_side, each.target_side), 2)):
         source, target = index[edge.source], index[edge.target]
         if graph.nodes[source].lane == graph.nodes[target].lane:
-            _join(block_of, source, target, _steps(edge), columns)
+            _join(block_of, source, target, _FALL.get((edge.source_side, edge.target_side), 0))
     rows = [0] * len(graph.nodes)
     heights = []
     base = 0
@@ -53,16 +59,12 @@ def rows_of(graph: Graph, columns: Sequence[int]) -> tuple[list[int], list[int]]
     return rows, heights
 
 
-def _steps(edge: Edge) -> int:
-    return _STEP.get((edge.source_side, edge.target_side), 0) ** 2 and _STEP[(edge.source_side, edge.target_side)] + 3
-
-
-def _join(block_of: dict[int, _Block], source: int, target: int, key: int, columns: Sequence[int]) -> None:
+def _join(block_of: dict[int, _Block], source: int, target: int, fall: int) -> None:
     kept, joined = block_of[source], block_of[target]
     if kept is joined:
         return
-    wanted = kept.rows[source] + (key - 3 if key else 0) - joined.rows[target]
-    turn = -1 if key == 2 else 1
+    wanted = kept.rows[source] + fall - joined.rows[target]
+    turn = -1 if fall < 0 else 1
     for extra in (0, turn, -turn, 2 * turn, -2 * turn, 3 * turn, -3 * turn):
         shift = wanted + extra
         cells = {(row + shift, column) for row, column in joined.cells}
@@ -95,3 +97,23 @@ def _stack(blocks: Sequence[_Block], columns: Sequence[int], rows: list[int], ba
         for node, row in block.rows.items():
             rows[node] = base + row - least + shift
     return max(taken, default=0) + 1
+
+
+def blocked_by_nodes(graph: Graph, columns: Sequence[int], rows: Sequence[int]) -> frozenset[int]:
+    """Find the edges whose ends stand in one column with another node between them."""
+    index = {node.id: place for place, node in enumerate(graph.nodes)}
+    taken: dict[int, list[int]] = {}
+    for column, row in zip(columns, rows, strict=True):
+        taken.setdefault(column, []).append(row)
+    blocked = set()
+    for place, edge in enumerate(graph.edges):
+        source, target = index[edge.source], index[edge.target]
+        low, high = sorted((rows[source], rows[target]))
+        is_upright = {edge.source_side, edge.target_side} == {"top", "bottom"}
+        if (
+            is_upright
+            and columns[source] == columns[target]
+            and any(low < row < high for row in taken[columns[source]])
+        ):
+            blocked.add(place)
+    return frozenset(blocked)

@@ -107,6 +107,7 @@ class Frame:
     boxes: tuple[Box, ...]
     title: str
     label: Piece | None
+    has_sign: bool = True
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ decision says its guard in brackets. Labels lie between two lifelines, never on 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from freehold.flowzap.graph import Graph, Node
@@ -20,12 +20,13 @@ from freehold.flowzap.overlay import Mark, Overlay
 MARGIN = 20.0
 NAME_SIZE = 13.5
 TEXT_WIDTH_MAX = 150.0
+LOOP_WIDTH_MAX = 190.0
 GAP_LEAST = 150.0
 BAR = 4.0  # half the width of an activation
 AWAY = 12.0  # of texts from lifelines
 SELF_WIDTH, SELF_HEIGHT = 30.0, 20.0
 AFTER = 14.0
-FRAME_HEAD = 30.0
+FRAME_HEAD = 15.0
 FOOTER_FROM = 760.0  # a picture higher than this repeats the names at its foot
 REST_STEPS = 3  # a lane without messages for so many steps is at rest
 
@@ -56,8 +57,10 @@ class _Sequence:
         self.nodes = {node.id: node for node in graph.nodes}
         self.lanes = {lane.id: place for place, lane in enumerate(graph.lanes)}
         self.names = [set_text(lane.name, NAME_SIZE, 130.0, lines_max=3, is_bold=True) for lane in graph.lanes]
+        self.named: set[str] = set()
         self.steps = [self._step(place) for place in order] + self._extra_steps()
         self.heads = max([34.0, *(name.height + 18 for name in self.names)])
+        self.loops = self._loops()
         self.x = self._lifelines()
         self.y = MARGIN + self.heads + 22
         self.reached: set[str] = set()
@@ -68,13 +71,12 @@ class _Sequence:
 
     def scene(self) -> Scene:
         """Go down the steps, then close what is open."""
-        frames_at = self._loops()
         frames: list[tuple[float, float, Frame]] = []
-        open_frames: list[tuple[int, float, str, set[int]]] = []
+        open_frames: list[tuple[int, float, Text, set[int]]] = []
         for number, step in enumerate(self.steps):
-            for last, condition, lanes in frames_at.get(number, ()):
-                open_frames.append((last, self.y, condition, lanes))
-                self.y += FRAME_HEAD
+            for last, text, lanes in self.loops.get(number, ()):
+                open_frames.append((last, self.y, text, lanes))
+                self.y += FRAME_HEAD + text.height
             self._start(step, number)
             self._message(step, number)
             self._arrival(step)
@@ -110,7 +112,8 @@ class _Sequence:
         label = f"[{edge.label}]" if edge.label and source.shape == "diamond" else edge.label
         mark = self.overlay.edges.get(place)
         title = f"{source.label or source.id} → {target.label or target.id}"
-        says_outcome = target.shape in {"rectangle", "taskbox"}
+        says_outcome = target.shape in {"rectangle", "taskbox"} or target.id in self.named
+        self.named |= {source.id, target.id}
         outcome = (target.label or target.description) if says_outcome else ""
         face = wire_face_of(label or "", title, mark, width_max=TEXT_WIDTH_MAX)
         text = set_text(outcome, SMALL_SIZE + 0.5, TEXT_WIDTH_MAX, lines_max=3)
@@ -136,29 +139,34 @@ class _Sequence:
     def _lifelines(self) -> list[float]:
         """Set the lifelines as far apart as what stands between each two of them needs."""
         count = len(self.names)
-        gaps = [GAP_LEAST] * max(0, count - 1)
-        for place in range(count - 1):
-            gaps[place] = max(gaps[place], (self.names[place].width + self.names[place + 1].width) / 2 + 56)
+        pairs = zip(self.names, self.names[1:], strict=False)
+        gaps = [max(GAP_LEAST, (one.width + other.width) / 2 + 56) for one, other in pairs]
+        for gap, needed in self._needs():
+            if 0 <= gap < len(gaps):
+                gaps[gap] = max(gaps[gap], needed)
+        first = max([70.0, *(name.width / 2 + 20 for name in self.names[:1]), *self._notes_of(0)])
+        x = [MARGIN + first]
+        for needed in gaps:
+            x.append(x[-1] + round(needed))
+        return x[:count]
+
+    def _needs(self) -> Iterator[tuple[int, float]]:
+        """Say of each text how wide the gap between the lifelines that it stands in must be."""
+        edge = 2 * AWAY + 2 * BAR
         for step in self.steps:
             if step.source == step.target:
-                if step.source < count - 1:
-                    needed = SELF_WIDTH + max(step.face.width, step.outcome.width) + 2 * AWAY + 2 * BAR
-                    gaps[step.source] = max(gaps[step.source], needed)
-                continue
-            near_source = step.source if step.target > step.source else step.source - 1
-            near_target = step.target - 1 if step.target > step.source else step.target
-            gaps[near_source] = max(gaps[near_source], step.face.width + 2 * AWAY + 2 * BAR)
-            gaps[near_target] = max(gaps[near_target], step.outcome.width + 2 * AWAY + 2 * BAR + 6)
-        for node in self.graph.nodes:
-            if node.shape in {"circle", "diamond"}:
-                lane, half = self.lanes[node.lane], _note_text(node).width / 2 + 24
-                for gap in (lane - 1, lane):
-                    if 0 <= gap < len(gaps):
-                        gaps[gap] = max(gaps[gap], half + 40)
-        x: list[float] = [MARGIN + max([70.0, *(n.width / 2 + 20 for n in self.names[:1]), *self._notes_of(0)])]
-        for gap in gaps:
-            x.append(x[-1] + round(gap))
-        return x[:count]
+                yield step.source, SELF_WIDTH + max(step.face.width, step.outcome.width) + edge
+            else:
+                is_rightward = step.target > step.source
+                yield step.source - (not is_rightward), step.face.width + edge
+                yield step.target - is_rightward, step.outcome.width + edge + 6
+        for lane in range(len(self.names)):
+            half = max([0.0, *self._notes_of(lane)])
+            yield lane - 1, half + 40
+            yield lane, half + 40
+        for loops in self.loops.values():
+            for _, text, lanes in loops:
+                yield min(lanes), text.width + 2 * AWAY + 12
 
     def _notes_of(self, lane: int) -> list[float]:
         return [
@@ -175,9 +183,9 @@ class _Sequence:
         ]
         return max([70.0, self.names[lane].width / 2 + 20, *loops, *self._notes_of(lane)])
 
-    def _loops(self) -> dict[int, list[tuple[int, str, set[int]]]]:
+    def _loops(self) -> dict[int, list[tuple[int, Text, set[int]]]]:
         """Find for each loop the first and the last step between its members, and the lanes it takes part in."""
-        found: dict[int, list[tuple[int, str, set[int]]]] = {}
+        found: dict[int, list[tuple[int, Text, set[int]]]] = {}
         for loop in self.graph.loops:
             members = set(loop.nodes)
             inside = [n for n, step in enumerate(self.steps) if set(step.ends) <= members]
@@ -187,7 +195,13 @@ class _Sequence:
                     for n in range(inside[0], inside[-1] + 1)
                     for lane in (self.steps[n].source, self.steps[n].target)
                 }
-                found.setdefault(inside[0], []).append((inside[-1], loop.condition, lanes))
+                found.setdefault(inside[0], []).append(
+                    (
+                        inside[-1],
+                        set_text(f"LOOP [{loop.condition}]", EDGE_SIZE, LOOP_WIDTH_MAX, lines_max=3, is_bold=True),
+                        lanes,
+                    )
+                )
         for loops in found.values():
             loops.sort(key=lambda each: -each[0])
         return found
@@ -280,18 +294,19 @@ class _Sequence:
             if node.id not in self.reached:
                 self._note(node)
 
-    def _frame(self, top: float, bottom: float, condition: str, lanes: set[int], depth: int) -> Frame:
+    def _frame(self, top: float, bottom: float, text: Text, lanes: set[int], depth: int) -> Frame:
         low, high = min(lanes), max(lanes)
         inset = 34.0 - 6.0 * min(depth - 1, 3)
         own_texts = [
             SELF_WIDTH + max(s.face.width, s.outcome.width) + AWAY for s in self.steps if s.source == s.target == high
         ]
-        left = self.x[low] - inset
-        right = self.x[high] + max([inset, *(each + BAR + 4 for each in own_texts)])
-        room = (self.x[low + 1] if low < high else right) - self.x[low] - 2 * AWAY
-        text = set_text(f"LOOP [{condition}]", EDGE_SIZE, max(60.0, room), lines_max=1, is_bold=True)
+        left = self.x[low] - max([inset, *(half + 6 for half in self._notes_of(low))])
+        right = self.x[high] + max(
+            [inset, *(half + 6 for half in self._notes_of(high)), *(each + BAR + 4 for each in own_texts)]
+        )
+        right = max(right, self.x[low] + text.width + 2 * AWAY)
         piece = Piece(text, Box(self.x[low] + AWAY, top + 7, text.width, text.height), "start", "loop")
-        return Frame((Box(left, top, right - left, bottom - top + 2),), f"loop: {condition}", piece)
+        return Frame((Box(left, top, right - left, bottom - top + 2),), " ".join(text.lines), piece, has_sign=False)
 
     def _participants(self, y: float) -> list[Figure]:
         figures = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 from collections.abc import Sequence
 
@@ -13,7 +12,7 @@ from freehold.flowzap.layout.captions import Caption, Crowd
 from freehold.flowzap.layout.columns import columns_of
 from freehold.flowzap.layout.labels import EdgeFace, edge_face_of, face_of, pieces_of, wire_face_of
 from freehold.flowzap.layout.lettering import set_text
-from freehold.flowzap.layout.rows import rows_of
+from freehold.flowzap.layout.rows import blocked_by_nodes, rows_of
 from freehold.flowzap.layout.scene import Band, Box, Figure, Frame, Line, Piece, Scene
 from freehold.flowzap.layout.spacing import Axis
 from freehold.flowzap.overlay import Mark, Overlay, Undeclared
@@ -25,6 +24,8 @@ FRAME_AWAY = 9.0
 FRAME_STEP = 3.0
 FRAME_LABEL_ROOM = 22.0
 PORT_STEP = 14.0
+BLOCKED_ROUNDS = 4
+LOOP_SIGN_ROOM = 15.0
 
 
 def workflow(graph: Graph, overlay: Overlay) -> Scene:
@@ -37,8 +38,7 @@ class _Workflow:
     def __init__(self, graph: Graph, overlay: Overlay) -> None:
         self.graph, self.overlay = graph, overlay
         self.index = {node.id: place for place, node in enumerate(graph.nodes)}
-        self.columns = columns_of(graph)
-        self.rows, self.heights = rows_of(graph, self.columns)
+        self.columns, self.rows, self.heights = _cells_of(graph)
         self.first_rows = [sum(self.heights[:place]) for place in range(len(self.heights) + 1)]
         self.faces = [face_of(node, overlay.nodes.get(node.id)) for node in graph.nodes]
         self.edge_faces = [self._edge_face(place) for place in range(len(graph.edges))]
@@ -52,6 +52,7 @@ class _Workflow:
         ]
         self.gutter = sum(face.width + 34 for face in self.extras)
         self.frames: list[Frame] = []
+        self.runs = [self._runs(loop) for loop in graph.loops]
         self.borders = frozenset(2 * row for row in self.first_rows)
 
     def scene(self) -> Scene:
@@ -61,7 +62,7 @@ class _Workflow:
         above, below = self._frame_room(rows)
         ground = Ground(rows, columns, self.borders, start, above, below)
         arranged = arrange(self._cells(), self._links(), ground, self._furnish)
-        right = arranged.across.end + 4
+        right = max([arranged.across.end + 4, *(label.right + 12 for label in arranged.labels if label)])
         bands = self._bands(arranged.down, right)
         lines = [*self._lines(arranged), *self._extra_lines(bands)]
         bottom = bands[-1].box.bottom if bands else MARGIN
@@ -114,19 +115,59 @@ class _Workflow:
 
     def _frame_room(self, rows: int) -> tuple[list[float], list[float]]:
         above, below = [0.0] * (rows + 1), [0.0] * (rows + 1)
-        for loop in self.graph.loops:
-            members = [self.rows[self.index[node]] for node in loop.nodes if node in self.index]
-            if members:
-                below[min(members)] = FRAME_LABEL_ROOM
-                above[max(members) + 1] = max(above[max(members) + 1], 6.0)
+        for runs in self.runs:
+            for number, run in enumerate(runs):
+                first, last = min(self.rows[m] for m in run), max(self.rows[m] for m in run)
+                below[first] = max(below[first], FRAME_LABEL_ROOM if number == 0 else 8.0)
+                above[last + 1] = max(above[last + 1], 8.0)
         return above, below
+
+    def _runs(self, loop: Loop) -> list[list[int]]:
+        """Give all members if nobody else stands among them; otherwise the runs of neighbours in each row, the first member's first."""
+        members = [self.index[node] for node in dict.fromkeys(loop.nodes) if node in self.index]
+        if not members:
+            return []
+        inside, rows, columns = set(members), [self.rows[m] for m in members], [self.columns[m] for m in members]
+        strangers = [
+            place
+            for place in range(len(self.rows))
+            if place not in inside
+            and min(rows) <= self.rows[place] <= max(rows)
+            and min(columns) <= self.columns[place] <= max(columns)
+        ]
+        if not strangers:
+            return [members]
+        runs: list[list[int]] = []
+        for member in sorted(members, key=lambda m: (self.rows[m], self.columns[m])):
+            last = runs[-1][-1] if runs else member
+            between = any(
+                self.rows[p] == self.rows[member] and self.columns[last] < self.columns[p] < self.columns[member]
+                for p in strangers
+            )
+            if runs and self.rows[last] == self.rows[member] and not between:
+                runs[-1].append(member)
+            else:
+                runs.append([member])
+        return sorted(runs, key=lambda run: members[0] not in run)
 
     def _furnish(self, across: Axis, down: Axis, boxes: Sequence[Box], crowd: Crowd) -> None:
         """Lay loop frames, and say where headers, borders and frames are."""
         for line in self.borders:
             crowd.add(Box(0, down.borders.get(line, down.end) - 0.5, across.end + MARGIN, 1))
+        crowd.add(Box(MARGIN, MARGIN, self.header_width + self.gutter + 4, down.end))
         self.frames = []
-        outlines = [_frame_boxes(loop, self, across, boxes, depth) for depth, loop in enumerate(self.graph.loops)]
+        outlines = [
+            [
+                _around(
+                    [boxes[m] for m in run],
+                    across,
+                    [self.columns[m] for m in run],
+                    FRAME_AWAY + FRAME_STEP * (depth % 3),
+                )
+                for run in runs
+            ]
+            for depth, runs in enumerate(self.runs)
+        ]
         for outline in outlines:
             for box in outline:
                 for stroke in captions.stroke_boxes(
@@ -190,9 +231,9 @@ class _Workflow:
             routed.append(_gutter_route(extra, by_id, x, place))
             x += face.width + 12
             for stroke in captions.stroke_boxes(routed[-1]):
-                crowd.add(stroke)
+                crowd.add(stroke, place)
         for place, (extra, face, points) in enumerate(zip(self.overlay.undeclared, self.extras, routed, strict=True)):
-            box = captions.place(Caption(face.width, face.height, points, 1), crowd) if points else None
+            box = captions.place(Caption(face.width, face.height, points, 1, place), crowd) if points else None
             if box is None and points:
                 box = Box(points[1][0] + 5, (points[1][1] + points[2][1] - face.height) / 2, face.width, face.height)
             if points and box:
@@ -222,61 +263,40 @@ def _gutter_route(extra: Undeclared, bands: dict[str, Band], x: float, place: in
     return ((source.right, start), (x, start), (x, end), (target.right, end))
 
 
-def _frame_boxes(loop: Loop, view: _Workflow, across: Axis, boxes: Sequence[Box], depth: int) -> list[Box]:
-    """Put one box round all members if nobody else stands within; otherwise one for each run of neighbours in a row."""
-    members = [view.index[node] for node in dict.fromkeys(loop.nodes) if node in view.index]
-    if not members:
-        return []
-    away = FRAME_AWAY + FRAME_STEP * (depth % 3)
-    rows, columns = [view.rows[m] for m in members], [view.columns[m] for m in members]
-    inside = set(members)
-    strangers = [
-        place
-        for place in range(len(boxes))
-        if place not in inside
-        and min(rows) <= view.rows[place] <= max(rows)
-        and min(columns) <= view.columns[place] <= max(columns)
-    ]
-    if not strangers:
-        return [_around([boxes[m] for m in members], across, min(columns), max(columns), away)]
-    runs: list[list[int]] = []
-    for member in sorted(members, key=lambda m: (view.rows[m], view.columns[m])):
-        last = runs[-1][-1] if runs else None
-        between = (
-            []
-            if last is None
-            else [
-                p
-                for p in strangers
-                if view.rows[p] == view.rows[member] and view.columns[last] < view.columns[p] < view.columns[member]
-            ]
-        )
-        if last is not None and view.rows[last] == view.rows[member] and not between:
-            runs[-1].append(member)
-        else:
-            runs.append([member])
-    first = view.index[loop.nodes[0]] if loop.nodes[0] in view.index else members[0]
-    runs.sort(key=lambda run: first not in run)
-    return [_around([boxes[m] for m in run], across, view.columns[run[0]], view.columns[run[-1]], away) for run in runs]
+def _cells_of(graph: Graph) -> tuple[list[int], list[int], list[int]]:
+    """Give columns, rows and the lanes' heights; what would have to run through a node is set aside by a column."""
+    blocked: frozenset[int] = frozenset()
+    for _ in range(BLOCKED_ROUNDS):
+        columns = columns_of(graph, blocked)
+        rows, heights = rows_of(graph, columns)
+        found = blocked_by_nodes(graph, columns, rows)
+        if found <= blocked:
+            break
+        blocked |= found
+    return columns, rows, heights
 
 
-def _around(boxes: Sequence[Box], across: Axis, first: int, last: int, away: float) -> Box:
-    left, right = across.span(first)[0] - away, across.span(last)[1] + away
+def _around(boxes: Sequence[Box], across: Axis, columns: Sequence[int], away: float) -> Box:
+    left, right = across.span(min(columns))[0] - away, across.span(max(columns))[1] + away
     top, bottom = min(box.y for box in boxes) - away, max(box.bottom for box in boxes) + away
     return Box(left, top, right - left, bottom - top)
 
 
 def _titled(loop: Loop, outline: list[Box], crowd: Crowd) -> Frame:
-    """Find a place on top of the frame (or below it) that no wire crosses."""
-    text = set_text(f"↻ {loop.condition}" if loop.condition else "↻", 11.0, 260.0, lines_max=1, is_bold=True)
-    frame = outline[0]
-    steps = [frame.x + 2 + 6 * step for step in range(max(1, int((frame.width - 4) / 6)))]
-    spots = [(x, y) for y in (frame.y - text.height - 2, frame.bottom + 2) for x in steps]
-    box = Box(frame.x + 2, frame.y - text.height - 2, text.width, text.height)
+    """Find a place on top of a frame (or below it) that no wire crosses."""
+    text = set_text(loop.condition or "loop", 11.0, 260.0, lines_max=1, is_bold=True)
+    width = text.width + LOOP_SIGN_ROOM
+    spots = [
+        (frame.x + 2 + 6 * step, y)
+        for frame in outline
+        for y in (frame.y - text.height - 3, frame.bottom + 3)
+        for step in range(max(1, int((frame.width - 4) / 6)))
+    ]
     for x, y in spots:
-        tried = Box(x, y, text.width, text.height)
-        if crowd.in_the_way(dataclasses.replace(tried, height=tried.height - 1.5)) is None:
-            box = tried
+        if crowd.is_free(Box(x, y, width, text.height)):
             break
-    crowd.add(box)
+    else:
+        x, y = spots[0]
+    crowd.add(Box(x, y, width, text.height))
+    box = Box(x + LOOP_SIGN_ROOM, y, text.width, text.height)
     return Frame(tuple(outline), f"loop: {loop.condition}", Piece(text, box, "start", "loop"))

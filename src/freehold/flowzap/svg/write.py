@@ -79,7 +79,16 @@ def _frame(frame: Frame, theme: Theme) -> str:
 
 
 def _frame_label(frame: Frame, theme: Theme) -> str:
-    return text_of(frame.label, theme.soft_ink) if frame.label else ""
+    if frame.label is None:
+        return ""
+    sign = ""
+    if frame.has_sign:
+        x, y = frame.label.box.x - 10.5, frame.label.box.y + frame.label.box.height / 2
+        way = f"M{number(x + 3.6)} {number(y - 2.6)}A4.4 4.4 0 1 0 {number(x + 4.4)} {number(y + 0.6)}"
+        head = f"M{number(x + 1)} {number(y - 1.9)}L{number(x + 5.6)} {number(y - 0.9)}L{number(x + 4.9)} {number(y - 5.4)}Z"
+        sign = element("path", {"d": way, "fill": "none", "stroke": theme.soft_ink, "stroke-width": 1.3})
+        sign += element("path", {"d": head, "fill": theme.soft_ink})
+    return sign + text_of(frame.label, theme.soft_ink)
 
 
 def _line(line: Line, theme: Theme) -> str:
