@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(240)
 SEED = 20_251_122
 EXAMPLES = 25
 # Of generated tests, for each service.
-BUDGET_S = 30
+BUDGET_S = 15
 
 
 @pytest.mark.parametrize("target", ["users", "orders"])
