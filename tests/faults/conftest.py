@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from freehold.runtime.supervisor.state import Place
+from tests.faults.oplog import make_small_log
 from tests.faults.running_system import RunningSystem
 from tests.faults.trial import Trial
 
@@ -16,6 +18,7 @@ TRIALS: pytest.StashKey[list[Trial]] = pytest.StashKey()
 def trial(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[Trial]:
     """Start the reference system by `freehold up --detach`, and leave nothing of it."""
     system = RunningSystem(tmp_path_factory.mktemp("faults"))
+    make_small_log(Place(system.directory / ".freehold"))
     try:
         started = system.up()
         with Trial(system) as trial:

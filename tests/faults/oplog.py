@@ -5,13 +5,29 @@ from __future__ import annotations
 from typing import Any
 
 import pymongo
+import pytest
 from bson import Timestamp
 
+from freehold.runtime.embedded import mongo
+from freehold.runtime.supervisor.state import Place
 from tests.faults.waiting import wait_until
 
 # The largest document that MongoDB takes is 16 MB; zeros cost neither time nor disk, and count in full.
 FILLING = bytes(15 * 1024 * 1024)
 FORGETTING_LIMIT_S = 90.0
+STOP_LIMIT_S = 10.0
+# A log keeps the size that it was made with. At its usual 1 GB, forgetting takes a minute of nothing but writing.
+USUAL_LOG, SMALL_LOG = "oplogSizeMB: 1024", "oplogSizeMB: 64"
+
+
+def make_small_log(place: Place) -> None:
+    """Make the embedded MongoDB's data before the system's first start, with a log that is soon full."""
+    assert USUAL_LOG in mongo.SETTINGS
+    server = mongo.MongoServer(place.directory / "mongo", secrets=place.secrets)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mongo, "SETTINGS", mongo.SETTINGS.replace(USUAL_LOG, SMALL_LOG))
+        server.start(lambda _: None)
+    server.stop(STOP_LIMIT_S)
 
 
 def lose_history(admin_url: str) -> None:
