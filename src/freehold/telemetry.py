@@ -192,7 +192,7 @@ def write_connection(host: str, port: int, own_port: int) -> None:
 
 def may_write() -> bool:
     """Tell whether a span may be written here: the current one is kept, or there is none, and no exporter is at work."""
-    if not _is_traced or open_contexts.get_value("suppress_instrumentation"):
+    if not _is_traced or open_contexts.get_value(open_contexts._SUPPRESS_INSTRUMENTATION_KEY):
         return False
     return _is_kept() or not trace.get_current_span().get_span_context().is_valid
 

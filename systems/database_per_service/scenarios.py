@@ -10,8 +10,8 @@ _LINE = {"sku": "TEA-1", "quantity": 2, "unit_price_cents": 450}
 
 def new_name_reaches_the_orders(door: Any) -> None:
     """A user signs up, orders, and saves a new name; the orders follow."""
-    user = _make_user(door, "ada")
-    _place_order(door, user)
+    user = sign_up(door, "ada")
+    place_order(door, user)
     door.expect(200, "PUT", f"/users/{user}", {"name": "Ada King", "email": "ada.king@example.org"})
 
     def renamed() -> bool:
@@ -23,7 +23,7 @@ def new_name_reaches_the_orders(door: Any) -> None:
 
 def change_of_an_older_version_is_refused(door: Any) -> None:
     """A change that was made of an older version is refused."""
-    user = _make_user(door, "grace")
+    user = sign_up(door, "grace")
     door.expect(200, "PUT", f"/users/{user}", {"name": "Grace M.", "email": "grace@example.org"}, {"If-Match": '"1"'})
     door.expect(412, "PUT", f"/users/{user}", {"name": "Grace", "email": "grace@example.org"}, {"If-Match": '"1"'})
 
@@ -35,8 +35,8 @@ def order_for_nobody_is_refused(door: Any) -> None:
 
 def deleted_user_is_forgotten_by_the_orders(door: Any) -> None:
     """A user leaves; the orders stay, and know nobody's name any more."""
-    user = _make_user(door, "alan")
-    _place_order(door, user)
+    user = sign_up(door, "alan")
+    place_order(door, user)
     door.expect(204, "DELETE", f"/users/{user}")
 
     def forgotten() -> bool:
@@ -54,13 +54,14 @@ SCENARIOS = (
 )
 
 
-def _make_user(door: Any, name: str) -> str:
+def sign_up(door: Any, name: str) -> str:
+    """Make a user; give the id."""
     made = door.expect(201, "POST", "/users", {"name": name.title(), "email": f"{name}@example.org"})
     return str(made.json["id"])
 
 
-def _place_order(door: Any, user: str) -> str:
-    """Place an order as soon as orders has heard of the user."""
+def place_order(door: Any, user: str) -> str:
+    """Place an order as soon as orders has heard of the user; give its id."""
 
     def placed() -> Any:
         answer = door.ask("POST", "/orders", {"user_id": user, "lines": [_LINE]})

@@ -32,12 +32,10 @@ class Door:
 
     Args:
         url: The gateway's base URL.
-        limit_s: How long `until` waits at most.
     """
 
-    def __init__(self, url: str, limit_s: float = UNTIL_S) -> None:
+    def __init__(self, url: str) -> None:
         self._address = urlsplit(url)
-        self._limit_s = limit_s
 
     def ask(self, method: str, path: str, json: Any = None, headers: Mapping[str, str] | None = None) -> Reply:
         """Send one request, on a connection of its own.
@@ -73,15 +71,15 @@ class Door:
             raise ScenarioError(f"{method} {path} answered {reply.status}, not {status}: {reply.json}")
         return reply
 
-    def until(self, what: str, find: Callable[[], T | None]) -> T:
+    def until(self, what: str, find: Callable[[], T | None], limit_s: float = UNTIL_S) -> T:
         """Ask again and again until `find` gives something that is true; give that.
 
         Raises:
             ScenarioError: It did not within the limit.
         """
-        limit = time.monotonic() + self._limit_s
+        limit = time.monotonic() + limit_s
         while not (found := find()):
             if time.monotonic() > limit:
-                raise ScenarioError(f"{what} did not come within {self._limit_s:g} s")
+                raise ScenarioError(f"{what} did not come within {limit_s:g} s")
             time.sleep(PAUSE_S)
         return found

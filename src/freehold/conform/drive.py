@@ -11,18 +11,20 @@ import contextlib
 import dataclasses
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from freehold.conform.collector import Collector
-from freehold.conform.door import UNTIL_S, Door
+from freehold.conform.door import Door
 from freehold.conform.landscape import Landscape, survey
 from freehold.conform.span import Span
 from freehold.conform.verdict import Outcome
-from freehold.errors import ConfigurationError, FreeholdError, ScenarioError
-from freehold.runtime.supervisor.detach import start_detached, stop
+from freehold.errors import ConfigurationError, FreeholdError, ScenarioError, StartError
+from freehold.runtime.supervisor.detach import stop
 from freehold.runtime.supervisor.report import read_progress, read_state
 from freehold.runtime.supervisor.state import Place, SystemState
 from freehold.service import System
@@ -30,6 +32,7 @@ from freehold.service import System
 OTLP_PORT = 4318
 SETTLED_S = 20.0
 POLL_S = 0.1
+LINES_SHOWN = 10
 # Beside ours, what would sample or redirect spans must not reach the processes.
 _NOT_PASSED_ON = ("OTEL_",)
 
@@ -43,14 +46,13 @@ class Observed:
     outcomes: Sequence[Outcome]
 
 
-def drive(system: System, target: str, say: Callable[[str], None], *, limit_s: float = UNTIL_S) -> Observed:
+def drive(system: System, target: str, say: Callable[[str], None]) -> Observed:
     """Start the system, drive its scenarios, stop it, and give what was seen.
 
     Args:
         system: The declaration.
         target: How a process finds it: an absolute path.
         say: Told what is being done.
-        limit_s: How long a scenario waits for each thing that it waits for.
 
     Raises:
         StartError: The system did not start.
@@ -63,7 +65,7 @@ def drive(system: System, target: str, say: Callable[[str], None], *, limit_s: f
         )
     with Collector() as collector, _running(target, collector.url, say) as (place, state):
         landscape = locate(survey(system), place, state)
-        outcomes = [_run(scenario, Door(_door_url(system, state), limit_s), say) for scenario in system.scenarios]
+        outcomes = [_run(scenario, Door(_door_url(system, state)), say) for scenario in system.scenarios]
         settled = _settle(state, say)
     # The processes have ended, and with it the last spans are here.
     lost = [Outcome(name="all spans kept", problem=f"{collector.lost} spans were too many")] if collector.lost else []
@@ -120,23 +122,38 @@ def locate(landscape: Landscape, place: Place, state: SystemState) -> Landscape:
 def _running(target: str, collector: str, say: Callable[[str], None]) -> Iterator[tuple[Place, SystemState]]:
     directory = Path(tempfile.mkdtemp(prefix="freehold-verify-"))
     place = Place(directory / ".freehold")
-    told: set[str] = set()
-
-    def show(state: SystemState) -> None:
-        for process in state.processes:
-            line = f"{process.name}: {process.state}"
-            if process.state in {"ready", "failed"} and line not in told:
-                told.add(line)
-                say(line)
-
     try:
-        state = start_detached(place, [target, "--no-demo"], show, environment=_environment(collector))
         try:
+            _start(target, directory, _environment(collector), say)
+            state = place.read()
+            assert state is not None  # it was started
             yield place, state
         finally:
             stop(place, say)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def _start(target: str, directory: Path, environment: Mapping[str, str], say: Callable[[str], None]) -> None:
+    """Have it started in a directory, by a process that ends when it is ready."""
+    command = [sys.executable, "-m", "freehold", "up", target, "--no-demo", "--detach", "--json"]
+    with subprocess.Popen(
+        command,
+        cwd=directory,
+        env=dict(environment),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+    ) as starting:
+        lines = []
+        for line in starting.stderr or ():
+            lines.append(line.rstrip())
+            say(line.rstrip())
+    if starting.returncode:
+        last = "\n".join(lines[-LINES_SHOWN:]).removeprefix("freehold: ")
+        raise StartError(f"{target} did not start: {last or 'it said nothing'}")
 
 
 def _environment(collector: str) -> dict[str, str]:

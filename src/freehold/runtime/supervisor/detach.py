@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from freehold.errors import StartError
 from freehold.runtime.embedded.process import open_log
@@ -21,20 +21,13 @@ START_TIMEOUT_S = 900.0
 STOP_TIMEOUT_S = 10.0
 
 
-def start_detached(
-    place: Place,
-    arguments: Sequence[str],
-    show: Callable[[SystemState], None],
-    *,
-    environment: Mapping[str, str] | None = None,
-) -> SystemState:
+def start_detached(place: Place, arguments: Sequence[str], show: Callable[[SystemState], None]) -> SystemState:
     """Start `freehold up` in a session of its own, with no output of ours open, and wait until it is ready.
 
     Args:
         place: Where it runs.
         arguments: What follows `freehold up`.
         show: Called with the state when it has changed.
-        environment: The whole of its environment; ours unless given.
 
     Raises:
         StartError: Another one runs here; or it failed, with the reason, or was not ready in time; nothing of it is left running.
@@ -45,8 +38,6 @@ def start_detached(
     with open_log(log) as stream:
         child = subprocess.Popen(
             [sys.executable, "-m", "freehold", "up", *arguments],
-            cwd=place.directory.parent,
-            env=None if environment is None else dict(environment),
             stdin=subprocess.DEVNULL,
             stdout=stream,
             stderr=stream,
