@@ -195,6 +195,19 @@ class OutboxSuite:
             ("user/b", 2, 0),
         ]
 
+    async def test_tally_is_the_stores_and_only_rises(
+        self, store: Any, make_source: Callable[[], OutboxSource]
+    ) -> None:
+        first, second = make_source(), make_source()
+        assert await asyncio.to_thread(first.open)
+        before = await asyncio.to_thread(first.tally)
+        raised = [await asyncio.to_thread(first.raise_tally) for _ in range(2)]
+        first.close()
+        assert await asyncio.to_thread(second.open)
+
+        assert (before, raised) == (0, [1, 2])
+        assert await asyncio.to_thread(second.tally) == 2
+
     @pytest.mark.parametrize("seed", range(3))
     async def test_random_relays_and_writers_skip_nothing_and_invert_nothing(
         self, store: Any, make_source: Callable[[], OutboxSource], seed: int

@@ -17,6 +17,7 @@ from freehold.errors import CommitUnknown, StoreUnavailable
 from freehold.event import OutboxRow
 from freehold.outbox.postgres import PostgresOutbox
 from freehold.outbox.relay import Relay, RelayState
+from freehold.outbox.tallied import TalliedSource
 from freehold.runtime.embedded.postgres import PostgresServer
 from freehold.runtime.provision.postgres import provision_postgres
 from freehold.runtime.provision.secrets import Secrets
@@ -26,6 +27,7 @@ from freehold.testing import Servers
 from freehold.topic.address import KafkaAddress
 from freehold.topic.admin import Topics
 from freehold.topic.tail import LAST_MAX, tail
+from freehold.topic.tally import TopicTally
 from freehold.topic.writer import Writer
 from tests.seams.on_postgres import OnPostgres
 from tests.seams.product import PUBLISHES, UserUpdated
@@ -92,7 +94,7 @@ async def test_relay_follows_a_promoted_standby_and_nothing_is_lost(
     topic = f"t{randomness.token_hex(4)}"
     await asyncio.to_thread(Topics(address).ensure, topic, Topic(partitions=2))
     source = Undeleting(PostgresOutbox(url, SERVICE))
-    relay = Relay(source, Writer(address, topic))
+    relay = Relay(TalliedSource(source, TopicTally(address, topic), SERVICE), Writer(address, topic))
     relay.start()
     try:
         for version in range(1, 4):

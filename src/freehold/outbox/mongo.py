@@ -19,7 +19,7 @@ from typing import Any
 
 import pymongo
 from bson import Timestamp
-from pymongo import MongoClient, WriteConcern
+from pymongo import MongoClient, ReturnDocument, WriteConcern
 from pymongo.client_session import ClientSession
 from pymongo.database import Database
 from pymongo.errors import PyMongoError
@@ -29,6 +29,7 @@ from freehold.event import OutboxRow
 from freehold.outbox import CHUNK_ROWS, Chunk
 from freehold.outbox.mongo_presence import list_operations, names_present
 from freehold.outbox.mongo_settings import (
+    EPOCHS,
     LEASES,
     OUTBOX,
     client_options,
@@ -41,6 +42,7 @@ from freehold.outbox.mongo_settings import (
 Document = dict[str, Any]
 
 LEASE = "relay"
+TALLY = "tally"
 # A relay that was stopped is replaced after this; one that was killed, at once.
 LEASE_TTL_MS = 6_000
 RENEW_S = 2.0
@@ -153,6 +155,21 @@ class MongoOutbox:
             for first in range(0, len(rows), DELETE_ROWS_MAX):
                 ids = [outbox_id(row) for row in rows[first : first + DELETE_ROWS_MAX]]
                 outbox.delete_many({"_id": {"$in": ids}})
+
+    def tally(self) -> int:
+        """Give how often the tally was raised; see `OutboxSource.tally`."""
+        with self._translating("read the tally of"):
+            kept = self._database[EPOCHS].find_one({"_id": TALLY})
+        return int(kept["tally"]) if kept else 0
+
+    def raise_tally(self) -> int:
+        """Raise the tally by a majority; see `OutboxSource.raise_tally`."""
+        with self._translating("raise the tally of"):
+            raised = self._database[EPOCHS].find_one_and_update(
+                {"_id": TALLY}, {"$inc": {"tally": 1}}, upsert=True, return_document=ReturnDocument.AFTER
+            )
+        assert raised is not None  # an upsert
+        return int(raised["tally"])
 
     def close(self) -> None:
         """Give the lease back and let go of the connections; idempotent."""

@@ -67,6 +67,12 @@ _DELETE = """
 DELETE FROM freehold.outbox AS o USING unnest(%s::text[], %s::bigint[], %s::integer[]) AS sent (key, version, index)
 WHERE o.key = sent.key AND o.version = sent.version AND o.index = sent.index
 """
+# This connection does not wait for the disk, and this one statement of it does.
+_RAISE_TALLY = """
+UPDATE freehold.store SET tally = tally + 1
+FROM set_config('synchronous_commit', 'on', true)
+RETURNING tally
+"""
 _SWEEP = "SELECT key, version, index, type, headers, data FROM freehold.outbox ORDER BY key, version, index"
 
 
@@ -165,6 +171,22 @@ class PostgresOutbox:
         self._in_flight -= len(rows)
         if position is not None:
             stream.confirm(position)
+
+    def tally(self) -> int:
+        """Give how often the tally was raised; see `OutboxSource.tally`."""
+        try:
+            (tally,) = self._fetch("SELECT tally FROM freehold.store")
+        except psycopg.Error as error:
+            raise StoreUnavailable(f"the tally of {self._service} cannot be read: {error}") from error
+        return int(tally)
+
+    def raise_tally(self) -> int:
+        """Raise the tally durably; see `OutboxSource.raise_tally`."""
+        try:
+            (tally,) = self._fetch(_RAISE_TALLY)
+        except psycopg.Error as error:
+            raise StoreUnavailable(f"the tally of {self._service} cannot be raised: {error}") from error
+        return int(tally)
 
     def close(self) -> None:
         """Give the lease back and let go of the connections; idempotent."""

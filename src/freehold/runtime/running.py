@@ -133,6 +133,8 @@ class RunningService:
     async def _start_relay(self) -> None:
         await asyncio.to_thread(_import_events)
         from freehold.outbox.relay import Relay
+        from freehold.outbox.tallied import TalliedSource
+        from freehold.topic.tally import TopicTally
         from freehold.topic.writer import Writer
 
         address = self.settings.kafka()
@@ -140,7 +142,8 @@ class RunningService:
         differences = await self._until_done("topic", lambda: self.topics.ensure(name, self.service.topic))
         for difference in differences:
             _logger.warning("%s; it is left as it is", difference)
-        relay = Relay(make_source(self.service, self.settings), Writer(address, name))
+        source = TalliedSource(make_source(self.service, self.settings), TopicTally(address, name), self.service.name)
+        relay = Relay(source, Writer(address, name))
         relay.start()
         self.relay = relay
         self.health.relay = lambda: relay.progress
