@@ -13,8 +13,8 @@ from freehold.flowzap.rules import RULES
 
 CASES = Path(__file__).parent / "cases"
 FILES = sorted(CASES.glob("*.fz"))
-# Its text would be the longest file of the repository.
-UNWRITTEN = {"FZ002"}
+# Their texts would be the longest files of the repository.
+UNWRITTEN = {"FZ002", "FZ013"}
 
 
 def told(document: Document, name: str) -> str:
@@ -47,6 +47,13 @@ def test_text_beyond_the_limit_is_refused_with_one_problem() -> None:
 
     assert (problem.code, problem.severity) == ("FZ002", "error")
     assert "50,000" in problem.message
+
+
+def test_problems_beyond_a_thousand_are_counted() -> None:
+    document = parse("Shop { # Shop\n" + "nonsense\n" * 1_500 + "}\n")
+
+    assert len(document.problems) == 1_001
+    assert (document.problems[-1].code, document.problems[-1].message) == ("FZ013", "There are 500 more problems")
 
 
 def test_line_end_of_two_characters_counts_as_one() -> None:

@@ -73,7 +73,7 @@ def parse(text: str, *, lenient: bool = False) -> Document:
     Flow(names, findings).check()
     Loops(names, findings).check()
     _report_comments(outline, findings)
-    return Document(text, Tree(tuple(branches), mark), _sorted(findings), names.graph, outline, names)
+    return Document(text, Tree(tuple(branches), mark), findings.finish(), names.graph, outline, names)
 
 
 def _branches(lines: list[Line], findings: Findings) -> list[TreeLine] | None:
@@ -165,8 +165,4 @@ def _not_text(data: bytes, before: str, message: str) -> Document:
 
 
 def _document(text: str, lines: list[Line], findings: Findings) -> Document:
-    return Document(text, Tree(tuple(TreeLine(line) for line in lines), mark_of(text)), _sorted(findings))
-
-
-def _sorted(findings: Findings) -> tuple[Problem, ...]:
-    return tuple(sorted(findings.problems, key=lambda problem: (problem.line, problem.column, problem.code)))
+    return Document(text, Tree(tuple(TreeLine(line) for line in lines), mark_of(text)), findings.finish())

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from freehold.flowzap.problem import Edit, Problem
+from freehold.flowzap.problem import Edit, Problem, Severity
 from freehold.flowzap.rules import RULES
 from freehold.flowzap.source import Line
 from freehold.flowzap.suggest import Suggester
+
+# A file full of nonsense has a problem in every line; nobody reads more than these, and each costs time and memory.
+PROBLEMS_MAX = 1_000
 
 
 class Findings:
@@ -20,6 +23,7 @@ class Findings:
         self.suggester = Suggester()
         # Ids that stand in what could not be read: nothing is said of them twice.
         self.doubtful: set[str] = set()
+        self._left_out = 0
         self._marks: set[tuple[str, int]] = set()
 
     def add(
@@ -33,17 +37,37 @@ class Findings:
     ) -> None:
         """Note a problem with its rule's severity."""
         rule = RULES[code]
-        severity = rule.lenient if self.lenient else rule.severity
-        start, end = span
-        self.problems.append(
-            Problem(code, severity, line, start + 1, max(end, start + 1) + 1, message, mend, tuple(fix))
-        )
+        self._put(code, rule.lenient if self.lenient else rule.severity, line, span, (message, mend), tuple(fix))
         self._marks.add((code, line))
 
     def note(self, code: str, line: int, span: tuple[int, int], message: str, mend: str) -> None:
         """Note as information what would be a warning where the author could change it."""
+        self._put(code, "info", line, span, (message, mend), ())
+
+    def finish(self) -> tuple[Problem, ...]:
+        """Give the problems in the order of the file; how many more there are comes last."""
+        found = sorted(self.problems, key=lambda problem: (problem.line, problem.column, problem.code))
+        if self._left_out:
+            last = self.lines[-1]
+            said = f"There are {self._left_out:,} more problems"
+            end = len(last.text) + 1
+            found.append(Problem("FZ013", "error", last.number, end, end + 1, said, "Mend the ones above first."))
+        return tuple(found)
+
+    def _put(
+        self,
+        code: str,
+        severity: Severity,
+        line: int,
+        span: tuple[int, int],
+        words: tuple[str, str],
+        fix: tuple[Edit, ...],
+    ) -> None:
+        if len(self.problems) == PROBLEMS_MAX:
+            self._left_out += 1
+            return
         start, end = span
-        self.problems.append(Problem(code, "info", line, start + 1, max(end, start + 1) + 1, message, mend))
+        self.problems.append(Problem(code, severity, line, start + 1, max(end, start + 1) + 1, *words, fix))
 
     def has(self, code: str, line: int) -> bool:
         """Tell whether a line has a problem of that kind."""
@@ -56,6 +80,10 @@ class Findings:
     def has_label_problem(self, line: int) -> bool:
         """Tell whether the label of a line's edge was not understood."""
         return any(self.has(code, line) for code in ("FZ009", "FZ313", "FZ314", "FZ315"))
+
+    def is_alone(self, line: int) -> bool:
+        """Tell whether a line holds one statement, so that it can be moved or removed whole."""
+        return not self.has("FZ006", line)
 
     def edit(self, line: int, start: int, end: int, text: str) -> Edit:
         """Replace a part of a line."""

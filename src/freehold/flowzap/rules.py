@@ -55,6 +55,7 @@ _ALL = (
     _error("FZ010", "A text holds no quotes"),
     _warning("FZ011", "Blanks stand where the strict form has them"),
     _error("FZ012", "The file is FlowZap Code"),
+    _error("FZ013", "A file has at most 1,000 problems that are worth reading"),
     _error("FZ101", "A lane ends with `}`"),
     _error("FZ102", "Each `}` ends a lane"),
     _error("FZ103", "Lanes do not stand in one another"),

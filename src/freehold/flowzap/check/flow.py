@@ -92,10 +92,7 @@ class Flow:
             if edge in whole:
                 span = (found.line.start, found.line.end)
                 line = found.line.line
-                is_alone = (
-                    self.findings.lines[line - 1].text.strip() == self.findings.lines[line - 1].text[span[0] : span[1]]
-                )
-                fix = [self.findings.deletion(line)] if is_alone else []
+                fix = [self.findings.deletion(line)] if self.findings.is_alone(line) else []
                 said = f"The same edge is in line {whole[edge].line.line}"
                 self.findings.add("FZ318", line, span, said, "Remove one of them.", fix)
             elif (edge.source, edge.target) in pairs:

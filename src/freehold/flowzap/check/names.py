@@ -123,7 +123,7 @@ class Resolver:
     def _move(self, line: EdgeLine | LoopLine, home: Block) -> list[Edit]:
         """Move a line that is all there is on its line; the prefix of its source goes."""
         whole = self.findings.lines[line.line - 1].text
-        if whole.strip() != whole[line.start : line.end] or home.close_line == home.opening.line:
+        if not self.findings.is_alone(line.line) or home.close_line == home.opening.line:
             return []
         start = line.source.id.start if isinstance(line, EdgeLine) else line.start
         return [self.findings.deletion(line.line), self.findings.insertion(home.close_line, whole[start : line.end])]

@@ -142,8 +142,7 @@ class Outliner:
             self.open.pop().close_line = close.line
         else:
             span = (close.start, close.start + 1)
-            is_alone = self.findings.lines[close.line - 1].text.strip() == "}"
-            fix = [self.findings.deletion(close.line)] if is_alone else []
+            fix = [self.findings.deletion(close.line)] if self.findings.is_alone(close.line) else []
             self.findings.add("FZ102", close.line, span, "This brace ends no lane", "Remove it.", fix)
 
     def _take_name(self, name: LaneName) -> None:

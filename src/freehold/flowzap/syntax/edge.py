@@ -80,7 +80,9 @@ class EdgeReader:
 
     def _check_arrow(self, arrow: re.Match[str]) -> None:
         bare = self.piece.bare
-        before, behind = len(bare[: arrow.start()].rstrip(" ")), self.piece.blanks(arrow.end())
+        start = self.piece.start
+        before = start + len(bare[start : arrow.start()].rstrip(" "))
+        behind = self.piece.blanks(arrow.end())
         if arrow[0] != "->":
             self._add("FZ303", arrow.span(), f"`{short(arrow[0])}` is no arrow of an edge", "Write `->`.", "->")
         elif bare[before : arrow.start()] == "" or bare[arrow.end() : behind] == "":
@@ -206,7 +208,7 @@ class EdgeReader:
             report_rest(piece, start, self.findings)
             return ""
         quote = piece.bare.find('"', start, piece.end)
-        keys = re.findall(r"([\w-]+) *[=:]", piece.bare[start : piece.end])
+        keys = re.findall(r"(?<![\w-])([\w-]+) *[=:]", piece.bare[start : piece.end])
         others = [key for key in keys if key != "label"]
         if (others and "label" in keys) or keys.count("label") > 1:
             said = f"An edge cannot say {short(others[0])}" if others else "The edge says label twice"

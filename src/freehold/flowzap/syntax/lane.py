@@ -29,7 +29,7 @@ def strict_lane(number: int, text: str, offset: int) -> LaneOpen | None:
 def read_lane(line: Line, raw: str, start: int, end: int, findings: Findings) -> LaneOpen:
     """Read a lane's beginning that is not strict; `raw` has its brace between `start` and `end`."""
     brace = raw.index("{", start, end)
-    id_end = len(raw[:brace].rstrip(" "))
+    id_end = start + len(raw[start:brace].rstrip(" "))
     identifier = Word(raw[start : max(id_end, start)], start, max(id_end, start))
     is_valid = _check_id(line, identifier, brace, findings)
     if is_valid and brace - identifier.end != 1:

@@ -184,7 +184,7 @@ def _piece(piece: Piece, findings: Findings) -> Statement:
 
 def _lane(piece: Piece, findings: Findings) -> Statement:
     line = findings.lines[piece.line - 1]
-    return read_lane(line, blanked(piece.raw), piece.start, piece.end, findings)
+    return read_lane(line, piece.bare, piece.start, piece.end, findings)
 
 
 def _is_edge(piece: Piece) -> bool:

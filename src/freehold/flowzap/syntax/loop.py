@@ -78,7 +78,9 @@ def _report_no_condition(line: Line, raw: str, columns: tuple[int, int, int], fi
     said = "The loop has no condition" if not words else f"The condition `{short(words)}` does not stand in brackets"
     mend = "Write `loop [condition] n1 n2`: go through the nodes again while the condition holds."
     fix = [findings.edit(line.number, at, behind, f"[{words}] ")] if words and first and "]" not in words else []
-    findings.add("FZ501", line.number, (start, max(start + 4, len(raw[:behind].rstrip()))), said, mend, fix)
+    findings.add(
+        "FZ501", line.number, (start, max(start + 4, start + len(raw[start:behind].rstrip()))), said, mend, fix
+    )
     return behind
 
 

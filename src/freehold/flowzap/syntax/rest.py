@@ -10,7 +10,7 @@ def report_rest(piece: Piece, at: int, findings: Findings) -> None:
     """Report what is left of a line; a comment can be moved to a line of its own."""
     left = piece.raw[at : piece.end]
     if left.startswith("//"):
-        behind = len(piece.raw[:at].rstrip())
+        behind = piece.start + len(piece.raw[piece.start : at].rstrip())
         fix = [findings.insertion(piece.line, left), findings.edit(piece.line, behind, piece.end, "")]
         mend = "Put it on the line before."
         findings.add("FZ008", piece.line, (at, piece.end), "A comment stands behind a statement", mend, fix)
