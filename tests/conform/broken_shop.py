@@ -1,8 +1,10 @@
 """The reference system, broken on purpose: a change is published to nobody, and orders helps itself at users'."""
 
+import asyncio
 import dataclasses
 import functools
 import json
+import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,6 +26,7 @@ from systems.database_per_service.users.events import UserUpdated
 from systems.database_per_service.users.service import users
 
 PLACE = Path(".freehold")
+PEEKED: list[bool] = []
 
 
 class Quiet:
@@ -58,6 +61,22 @@ def help_oneself(app: Any) -> Any:
     return nosy
 
 
+def leave_by_the_window(app: Any) -> Any:
+    async def sly(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http" and (scope["method"], scope["path"]) == ("POST", "/users") and not PEEKED:
+            PEEKED.append(True)
+            await asyncio.to_thread(read_the_orders_by_another_program)
+        await app(scope, receive, send)
+
+    return sly
+
+
+def read_the_orders_by_another_program() -> None:
+    stolen = json.loads((PLACE / "environment" / "orders.json").read_text())["FREEHOLD_STORE_URL"]
+    program = "import os, pymongo; pymongo.MongoClient(os.environ['STOLEN']).orders.orders.find_one()"
+    subprocess.run([sys.executable, "-c", program], env={"STOLEN": stolen}, check=True)
+
+
 async def read_the_table_of_users() -> None:
     stolen = json.loads((PLACE / "environment" / "users.json").read_text())["FREEHOLD_STORE_URL"]
     connection = await asyncpg.connect(stolen)
@@ -86,7 +105,10 @@ def new_name_reaches_nobody(door: Any) -> None:
 writes.change = forget_to_publish(writes.change)
 system = System(
     name="broken",
-    services=[users, dataclasses.replace(orders, app=help_oneself(orders.app))],
+    services=[
+        dataclasses.replace(users, app=leave_by_the_window(users.app)),
+        dataclasses.replace(orders, app=help_oneself(orders.app)),
+    ],
     gateway=gateway,
     scenarios=[new_name_reaches_nobody, *scenarios.SCENARIOS[1:]],
 )

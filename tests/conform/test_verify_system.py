@@ -92,7 +92,8 @@ def test_event_that_is_not_published_is_named(broken: Observed) -> None:
     """Every other event still goes the same way: only the branch that says UserUpdated is not gone."""
     nodes, edges = unseen(hold(broken, OWN))
 
-    assert edges == {"Still at that version? -> Outbox of users"}
+    # What is embedded follows a change alone, so it goes with it.
+    assert edges == {"Still at that version? -> Outbox of users", "Customers replica -> Customers inside orders"}
     assert nodes == set()
 
 
@@ -101,11 +102,13 @@ def test_stolen_credential_and_call_past_the_gateway_are_named_the_data_first(br
     verdict = hold(broken, diagram)
 
     assert [found.what for found in verdict.undeclared] == [
+        "a stranger -> the store of orders",
         "orders -> the store of users",
         "orders -> the API of users",
     ]
-    assert "SELECT users" in verdict.undeclared[0].details
-    assert verdict.undeclared[1].details == ("GET /users",)
+    assert "connect as orders" in verdict.undeclared[0].details[0]
+    assert "SELECT users" in verdict.undeclared[1].details
+    assert verdict.undeclared[2].details == ("GET /users",)
     assert verdict.fitness < 1.0
 
 

@@ -23,6 +23,7 @@ from freehold.conform.door import Door
 from freehold.conform.landscape import Landscape, survey
 from freehold.conform.span import Span
 from freehold.conform.verdict import Outcome
+from freehold.conform.witness import find_strangers, untold, watch_connections
 from freehold.errors import ConfigurationError, FreeholdError, ScenarioError, StartError
 from freehold.runtime.supervisor.detach import stop
 from freehold.runtime.supervisor.report import read_progress, read_state
@@ -65,11 +66,14 @@ def drive(system: System, target: str, say: Callable[[str], None]) -> Observed:
         )
     with Collector() as collector, _running(target, collector.url, say) as (place, state):
         landscape = locate(survey(system), place, state)
+        watch_connections(place, state)
         outcomes = [_run(scenario, Door(_door_url(system, state)), say) for scenario in system.scenarios]
         settled = _settle(state, say)
+        strangers = find_strangers(state, landscape.services.keys())
     # The processes have ended, and with it the last spans are here.
     lost = [Outcome(name="all spans kept", problem=f"{collector.lost} spans were too many")] if collector.lost else []
-    return Observed(collector.spans(), landscape, [*outcomes, settled, *lost])
+    spans = collector.spans()
+    return Observed([*spans, *untold(strangers, spans)], landscape, [*outcomes, settled, *lost])
 
 
 def watch(
