@@ -12,6 +12,7 @@ from freehold.flowzap.layout.captions import Crowd
 from freehold.flowzap.layout.columns import columns_of
 from freehold.flowzap.layout.labels import SMALL_SIZE, EdgeFace, wire_face_of
 from freehold.flowzap.layout.lettering import Text, set_text
+from freehold.flowzap.layout.quality import meetings
 from freehold.flowzap.layout.scene import Box, Figure, Line, Piece, Scene, State
 from freehold.flowzap.layout.spacing import Axis
 from freehold.flowzap.overlay import Mark, Overlay
@@ -21,6 +22,7 @@ NAME_SIZE = 14.5
 LABELS_MAX = 3
 LABEL_WIDTH_MAX = 170.0
 SWEEPS = 8
+TURNED_MAX = 4
 PORT_STEP = 16.0
 
 
@@ -36,15 +38,23 @@ class Dependency:
 
 
 def architecture(graph: Graph, overlay: Overlay) -> Scene:
-    """Lay the architecture view out."""
+    """Lay the architecture view out: with its sources on the left, or some of them on the right if that crosses less."""
     dependencies = _dependencies(graph, overlay)
     # What is not declared changes nothing about where the rest stands.
     declared = [each for each in dependencies if each.is_declared]
-    columns = _columns(graph, declared)
-    rows = _rows(columns, declared)
+    entered = {each.target for each in declared}
+    sources = [lane for lane in range(1, len(graph.lanes)) if lane not in entered][:TURNED_MAX]
+    tried: dict[tuple[int, ...], Scene] = {}
+    for turned in [(), *((lane,) for lane in sources), tuple(sources)]:
+        columns = _columns(graph, declared, turned)
+        tried.setdefault(tuple(columns), _scene(graph, dependencies, columns, _rows(columns, declared)))
+    return min(
+        tried.values(), key=lambda scene: (meetings([(line.id, line.points) for line in scene.lines])[0], scene.width)
+    )
+
+
+def _scene(graph: Graph, dependencies: Sequence[Dependency], columns: Sequence[int], rows: Sequence[int]) -> Scene:
     names = [set_text(lane.name, NAME_SIZE, 150.0, lines_max=3, is_bold=True) for lane in graph.lanes]
-    counts = Counter(node.lane for node in graph.nodes)
-    notes = [set_text(_steps(counts[lane.id]), SMALL_SIZE, 150.0) for lane in graph.lanes]
     sides = [_sides(each, columns, rows) for each in dependencies]
     cells = _cells(names, columns, rows, dependencies, sides)
     links = [
@@ -52,27 +62,15 @@ def architecture(graph: Graph, overlay: Overlay) -> Scene:
         for place, each in enumerate(dependencies)
     ]
     row_count, column_count = max(rows, default=0) + 1, max(columns, default=0) + 1
-    ground = Ground(
-        row_count,
-        column_count,
-        frozenset(),
-        (MARGIN, MARGIN),
-        [6.0] * (row_count + 1),
-        [6.0] * (row_count + 1),
-        is_roomy=True,
-    )
+    room = [6.0] * (row_count + 1)
+    ground = Ground(row_count, column_count, frozenset(), (MARGIN, MARGIN), room, room, is_roomy=True)
     arranged = arrange(cells, links, ground, _nothing)
-    figures = [
-        Figure(
-            lane.id,
-            "component",
-            arranged.boxes[place],
-            f"{lane.name}\n{_steps(counts[lane.id])}",
-            _texts(names[place], notes[place], arranged.boxes[place]),
-            place,
-        )
-        for place, lane in enumerate(graph.lanes)
-    ]
+    counts = Counter(node.lane for node in graph.nodes)
+    figures = []
+    for place, lane in enumerate(graph.lanes):
+        box, note = arranged.boxes[place], set_text(_steps(counts[lane.id]), SMALL_SIZE, 150.0)
+        title = f"{lane.name}\n{_steps(counts[lane.id])}"
+        figures.append(Figure(lane.id, "component", box, title, _texts(names[place], note, box), place))
     return Scene(
         "architecture",
         arranged.across.end + MARGIN,
@@ -141,15 +139,16 @@ def _face(edges: Sequence[Edge], title: str, mark: Mark | None) -> EdgeFace:
     return EdgeFace(tuple(row for row in rows if row[1].lines), whole)
 
 
-def _columns(graph: Graph, dependencies: Sequence[Dependency]) -> list[int]:
-    """Let calls run from left to right; an answer to a call does not count."""
+def _columns(graph: Graph, dependencies: Sequence[Dependency], turned: Sequence[int]) -> list[int]:
+    """Let calls run from left to right, from those turned the other way; an answer to a call does not count."""
     nodes = tuple(Node(f"n{place + 1}", "", "rectangle", lane.id) for place, lane in enumerate(graph.lanes))
     edges = []
     told: set[tuple[int, int]] = set()
     for each in dependencies:
         if (each.target, each.source) not in told and each.source != each.target:
             told.add((each.source, each.target))
-            edges.append(Edge(f"n{each.source + 1}", f"n{each.target + 1}", "", "right", "left"))
+            sides: tuple[Side, Side] = ("left", "right") if each.source in turned else ("right", "left")
+            edges.append(Edge(f"n{each.source + 1}", f"n{each.target + 1}", "", *sides))
     return columns_of(Graph(graph.lanes, nodes, tuple(edges)))
 
 

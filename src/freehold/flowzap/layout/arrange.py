@@ -197,6 +197,8 @@ class _Arrangement:
                 spare = (self.widths[cell.column] - cell.width) / 2
                 wanted = link.width * grow + 14 + (0 if is_tail and len(self.cut[place]) > 1 else ARROW) - spare
                 rooms = self.side_room.before if side == "right" else self.side_room.after
+                if attempt:
+                    self.heights[cell.row] = max(self.heights[cell.row], 2 * (link.height + captions.AWAY + 5))
                 channel = cell.column + (side == "right")
             else:
                 spare = (self.heights[cell.row] - cell.height) / 2

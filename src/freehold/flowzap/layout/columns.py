@@ -15,6 +15,7 @@ from collections.abc import Callable
 from freehold.flowzap.graph import Edge, Graph, Side
 
 PASSES_MAX = 40
+LOOKED_AT_MAX = 150_000  # nodes, over all sets tried: what bounds the time for large diagrams
 _HORIZONTAL = {"left", "right"}
 
 
@@ -133,6 +134,7 @@ class _Mover:
 
     def __init__(self, columns: list[int], firm: list[Wish], loose: list[Wish]) -> None:
         self.columns = columns
+        self.looked_at = 0
         self.firm_at: list[list[Wish]] = [[] for _ in columns]
         self.at: list[list[tuple[Wish, float]]] = [[] for _ in columns]
         for wishes, share in ((firm, 1.0), (loose, 0.3)):
@@ -148,9 +150,17 @@ class _Mover:
             for node in range(len(self.columns)):
                 for by in (1, -1):
                     for with_tight in (False, True):
-                        moved = self._try(node, by, with_tight=with_tight) or moved
-            if not moved:
+                        moved = (self._would_help(node, by) and self._try(node, by, with_tight=with_tight)) or moved
+            if not moved or self.looked_at > LOOKED_AT_MAX:
                 return
+
+    def _would_help(self, node: int, by: int) -> bool:
+        """Tell whether any of the node's own edges would be shorter: every set worth moving has such a node."""
+        for wish, _ in self.at[node]:
+            away = self.columns[wish.later] - self.columns[wish.earlier] - wish.step
+            if away and (away > 0) == ((wish.earlier == node) == (by > 0)):
+                return True
+        return False
 
     def _try(self, node: int, by: int, *, with_tight: bool) -> bool:
         group = self._carried(node, by, with_tight=with_tight)
@@ -172,6 +182,7 @@ class _Mover:
                 if pushed and other not in group:
                     group.add(other)
                     stack.append(other)
+        self.looked_at += len(group)
         return group
 
     def _gain(self, group: set[int], by: int) -> float:

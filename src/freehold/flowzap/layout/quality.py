@@ -100,10 +100,8 @@ def _through_nodes(scene: Scene) -> Iterator[str]:
     for line in scene.lines:
         for stroke in stroke_boxes(line.points):
             for figure in scene.figures:
-                if (
-                    figure.id in {line.source, line.target}
-                    or (figure.shape in {"circle", "decision", "note"}
-                    and scene.view == "sequence")
+                if figure.id in {line.source, line.target} or (
+                    figure.shape in {"circle", "decision", "note"} and scene.view == "sequence"
                 ):
                     continue
                 if stroke.meets(figure.box):

@@ -21,8 +21,10 @@ _DELTA = ((0, -1), (0, 1), (-1, 0), (1, 0))
 _OUT: dict[Side, int] = {"left": _LEFT, "right": _RIGHT, "top": _UP, "bottom": _DOWN}
 _BACK = (_RIGHT, _LEFT, _DOWN, _UP)
 _STEP_COST = (3.0, 3.0, 2.0, 2.0)
-_BEND = 7.0
-_CROSSING = 6.0
+_BEND = 8.0
+_CROSSING = 10.0
+_TURNING = 1.0
+_BEND_IN_COMPANY = 0.6
 _COMPANY_IN_CHANNEL = 0.4
 _COMPANY_IN_CELL = 7.0
 _CELL = 0.3
@@ -72,6 +74,7 @@ class _Search:
             self.is_box[(2 * row + 1) * self.width + 2 * column + 1] = 1
         self.across = [0] * count  # wires that pass a point left to right
         self.along = [0] * count  # and up and down
+        self.turning = [0] * count  # and those that turn there: often one can keep clear of them
         self.shift = (-1, 1, -self.width, self.width)
 
     def find(self, wire: Wire) -> list[Spot]:
@@ -138,13 +141,14 @@ class _Search:
 
     def _price(self, point: int, direction: int, turn: int) -> float:
         if turn != direction:
-            return _BEND + 0.6 * (self.across[point] + self.along[point])
-        return _CROSSING * (self.along[point] if turn < 2 else self.across[point])
+            return _BEND + _BEND_IN_COMPANY * (self.across[point] + self.along[point] + self.turning[point])
+        return _CROSSING * (self.along[point] if turn < 2 else self.across[point]) + _TURNING * self.turning[point]
 
     def _step_price(self, point: int, there: int, turn: int) -> float:
         row, column = divmod(there, self.width)
         line = row if turn < 2 else column
-        company = min(self.across[point], self.across[there]) if turn < 2 else min(self.along[point], self.along[there])
+        ways, turning = (self.across if turn < 2 else self.along), self.turning
+        company = min(ways[point] + turning[point], ways[there] + turning[there])
         if line % 2:
             return _STEP_COST[turn] + _CELL + _COMPANY_IN_CELL * company
         return _STEP_COST[turn] + _COMPANY_IN_CHANNEL * company
@@ -159,13 +163,15 @@ class _Search:
         return spots[::-1]
 
     def count(self, route: Sequence[Spot], by: int) -> None:
-        """Note (or forget) that a wire lies there; its corners count as half of each way."""
+        """Note (or forget) that a wire lies there; its corners count by themselves."""
         for before, here, after in zip(route, route[1:], route[2:], strict=False):
             point = here[0] * self.width + here[1]
-            if before[0] == here[0] or after[0] == here[0]:
+            if before[0] == here[0] == after[0]:
                 self.across[point] += by
-            if before[1] == here[1] or after[1] == here[1]:
+            elif before[1] == here[1] == after[1]:
                 self.along[point] += by
+            else:
+                self.turning[point] += by
 
 
 def corners(route: Sequence[Spot]) -> list[Spot]:

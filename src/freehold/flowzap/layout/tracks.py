@@ -13,6 +13,8 @@ from collections.abc import Iterator, Sequence
 
 from freehold.flowzap.layout.routes import Spot
 
+WALK_MAX = 64  # corners of one wire
+
 
 @dataclasses.dataclass(eq=False, slots=True)
 class Stretch:
@@ -105,28 +107,43 @@ def in_order(stretches: Sequence[Stretch], cut: Sequence[Sequence[Stretch]]) -> 
 
 
 def _comes_first(one: Stretch, other: Stretch, cut: Sequence[Sequence[Stretch]]) -> bool:
-    told = _parting(one, other, cut, at_high=True) or _parting(one, other, cut, at_high=False)
-    return told < 0 if told else (one.wire, one.place) < (other.wire, other.place)
+    ends = [_parting(one, other, cut, at_high=at_high) for at_high in (True, False)]
+    for told, *_ in ends:
+        if told:
+            return told < 0
+    # They never part. The first of the two lies first where it begins, which decides for all the rest of the way.
+    first = one if (one.wire, one.place) < (other.wire, other.place) else other
+    for _, sign, end_one, end_other in ends:
+        if (end_one if first is one else end_other).place == 0:
+            return (sign > 0) == (first is one)
+    return first is one
 
 
-def _parting(one: Stretch, other: Stretch, cut: Sequence[Sequence[Stretch]], *, at_high: bool) -> int:
-    """Walk to where the two part beyond that end: -1 when `one` belongs first, 1 when `other` does, 0 when they never do."""
+def _parting(
+    one: Stretch, other: Stretch, cut: Sequence[Sequence[Stretch]], *, at_high: bool
+) -> tuple[int, int, Stretch, Stretch]:
+    """Walk to where the two part beyond that end.
+
+    Returns:
+        -1 when `one` belongs first, 1 when `other` does, 0 when they never part; whether (1) or not (-1) what lies first
+        there lies first here; and the stretches where the walk ended.
+    """
     sign = 1
-    for _ in range(64):
+    for _ in range(WALK_MAX):
         end_one, end_other = (one.high, other.high) if at_high else (-one.low, -other.low)
         turn_one, turn_other = (one.high_turn, other.high_turn) if at_high else (one.low_turn, other.low_turn)
         if end_one < end_other:
-            return sign * turn_one
+            return sign * turn_one, sign, one, other
         if end_other < end_one:
-            return -sign * turn_other
+            return -sign * turn_other, sign, one, other
         if turn_one != turn_other:
-            return sign * (-1 if turn_one < turn_other else 1)
+            return sign * (-1 if turn_one < turn_other else 1), sign, one, other
         if turn_one == 0:
-            return 0
+            return 0, sign, one, other
         sign *= -turn_one if at_high else turn_one
         one, other = _next(one, cut, at_high=at_high), _next(other, cut, at_high=at_high)
         at_high = turn_one > 0
-    return 0
+    return 0, sign, one, other
 
 
 def _next(stretch: Stretch, cut: Sequence[Sequence[Stretch]], *, at_high: bool) -> Stretch:

@@ -157,15 +157,7 @@ class _Workflow:
         crowd.add(Box(MARGIN, MARGIN, self.header_width + self.gutter + 4, down.end))
         self.frames = []
         outlines = [
-            [
-                _around(
-                    [boxes[m] for m in run],
-                    across,
-                    [self.columns[m] for m in run],
-                    FRAME_AWAY + FRAME_STEP * (depth % 3),
-                )
-                for run in runs
-            ]
+            [self._around(run, across, down, FRAME_AWAY + FRAME_STEP * (depth % 3)) for run in runs]
             for depth, runs in enumerate(self.runs)
         ]
         for outline in outlines:
@@ -177,6 +169,12 @@ class _Workflow:
         for loop, outline in zip(self.graph.loops, outlines, strict=True):
             if outline:
                 self.frames.append(_titled(loop, outline, crowd))
+
+    def _around(self, run: Sequence[int], across: Axis, down: Axis, away: float) -> Box:
+        columns, rows = [self.columns[m] for m in run], [self.rows[m] for m in run]
+        left, right = across.span(min(columns))[0] - away, across.span(max(columns))[1] + away
+        top, bottom = down.span(min(rows))[0] - away, down.span(max(rows))[1] + away
+        return Box(left, top, right - left, bottom - top)
 
     def _bands(self, down: Axis, right: float) -> list[Band]:
         bands = []
@@ -274,12 +272,6 @@ def _cells_of(graph: Graph) -> tuple[list[int], list[int], list[int]]:
             break
         blocked |= found
     return columns, rows, heights
-
-
-def _around(boxes: Sequence[Box], across: Axis, columns: Sequence[int], away: float) -> Box:
-    left, right = across.span(min(columns))[0] - away, across.span(max(columns))[1] + away
-    top, bottom = min(box.y for box in boxes) - away, max(box.bottom for box in boxes) + away
-    return Box(left, top, right - left, bottom - top)
 
 
 def _titled(loop: Loop, outline: list[Box], crowd: Crowd) -> Frame:

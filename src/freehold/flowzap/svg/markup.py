@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from freehold.flowzap.layout.lettering import LINE_RATIO
 from freehold.flowzap.layout.scene import Piece, Point
 
-_ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;"}
+_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;"})
+# Controls, halves of pairs, what is no character, and what would turn the text around it.
+_FORBIDDEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff\u202a-\u202e\u2066-\u2069"
+    + "".join(f"{chr(plane * 0x10000 + 0xFFFE)}{chr(plane * 0x10000 + 0xFFFF)}" for plane in range(1, 17))
+    + "]"
+)
 
 
 def escaped(text: str) -> str:
     """Make a text harmless in element and attribute alike; what XML forbids is left out."""
-    return "".join(_ESCAPES.get(letter, letter) for letter in text if _is_allowed(letter))
-
-
-def _is_allowed(letter: str) -> bool:
-    code = ord(letter)
-    if letter in "\t\n":
-        return True
-    # Controls, halves of pairs and what is no character; and what would turn the text around it.
-    return not (
-        code < 0x20
-        or 0x7F <= code <= 0x9F
-        or 0xD800 <= code <= 0xDFFF
-        or code & 0xFFFE == 0xFFFE
-        or 0xFDD0 <= code <= 0xFDEF
-        or 0x202A <= code <= 0x202E
-        or 0x2066 <= code <= 0x2069
-    )
+    return _FORBIDDEN.sub("", text).translate(_ESCAPES)
 
 
 def number(value: float) -> str:
