@@ -116,7 +116,7 @@ def _print(verdict: Verdict) -> None:
     else:
         # One line each, for grep and for a log.
         for sight, *words in _rows(verdict):
-            out.print(*_cells(sight), *words, sep="\t", markup=False, soft_wrap=True)
+            typer.echo("\t".join((*_cells(sight), *words)))
     for found in verdict.undeclared:
         style = "bold white on red" if found.resource == "store" else "bold red"
         what = ", ".join(found.details)

@@ -207,16 +207,19 @@ class _Follower:
 
     def _statement(self, span: Span, before: set[int]) -> set[int]:
         who, owner = _component(span), self._owner_of(span)
-        table, operation = span.text("db.collection.name"), span.text("db.operation.name").upper()
+        table, operation = span.text("db.collection.name"), span.text("db.operation.name")
+        is_write = operation.upper() in _WRITES
         does: Does = "query"
         in_background = self._is_in_background(span)
         if in_background and owner == who:
             tables = {"copy": self._landscape.copies, "embed": self._landscape.embedded}
-            found = [name for name, known in tables.items() if table in known.get(who, ()) and operation in _WRITES]
+            found = [name for name, known in tables.items() if table in known.get(who, ()) and is_write]
             does = "copy" if found == ["copy"] else "embed" if found == ["embed"] else "query"
-        done = self._add(does, span, who, owner, before, detail=f"{operation} {table}" if does == "query" else table)
+        done = self._add(
+            does, span, who, owner, before, detail=f"{operation} {table}".strip() if does == "query" else table
+        )
         self._steps[done].is_internal = owner == who and (
-            table.startswith(_OWN_TABLES) or (in_background and operation not in _WRITES)
+            table.startswith(_OWN_TABLES) or (in_background and not is_write)
         )
         if self._steps[done].is_internal or owner != who:
             return {done}

@@ -98,7 +98,13 @@ def _read_json(body: bytes) -> list[Span]:
     try:
         request = msgspec.json.decode(body)
         return [
-            _from_json({pair["key"]: _json_value(pair["value"]) for pair in resource["resource"]["attributes"]}, span)
+            _from_json(
+                {
+                    pair["key"]: _json_value(pair["value"])
+                    for pair in resource.get("resource", {}).get("attributes", ())
+                },
+                span,
+            )
             for resource in request.get("resourceSpans", ())
             for scope in resource.get("scopeSpans", ())
             for span in scope.get("spans", ())
