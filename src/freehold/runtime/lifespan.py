@@ -22,6 +22,7 @@ class Lifespan:
         self.state: dict[str, Any] = {}
         self._app = app
         self._task: asyncio.Task[None] | None = None
+        self._failure: Exception | None = None
         self._to_app: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._from_app: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
 
@@ -39,7 +40,8 @@ class Lifespan:
         except TimeoutError:
             raise StartError(f"the application did not start within {START_S:g} s") from None
         if message["type"] == "lifespan.startup.failed":
-            raise StartError(f"the application did not start: {message.get('message') or 'it gave no reason'}")
+            reason = message.get("message") or "it gave no reason"
+            raise StartError(f"the application did not start: {reason}") from self._failure
 
     async def stop(self) -> None:
         """Let the application stop; one that takes longer than STOP_S is ended."""
@@ -53,7 +55,12 @@ class Lifespan:
 
     async def _run(self) -> None:
         scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": self.state}
-        is_started = False
+        is_started = is_known = False
+
+        async def receive() -> dict[str, Any]:
+            nonlocal is_known
+            is_known = True
+            return await self._to_app.get()
 
         async def send(message: dict[str, Any]) -> None:
             nonlocal is_started
@@ -61,9 +68,14 @@ class Lifespan:
             self._from_app.put_nowait(message)
 
         try:
-            await self._app(scope, self._to_app.get, send)
-        except Exception:
-            # An application without a lifespan raises, returns or answers nonsense: all mean that it has none (ASGI 3).
+            await self._app(scope, receive, send)
+        except Exception as error:
             if is_started:
                 raise
+            if is_known:
+                # It took the message that it shall start, and failed at it.
+                self._failure = error
+                reason = f"{type(error).__name__}: {error}"
+                self._from_app.put_nowait({"type": "lifespan.startup.failed", "message": reason})
+        # An application without a lifespan raises at once, returns, or answers nonsense: all mean that it has none (ASGI 3).
         self._from_app.put_nowait({"type": "lifespan.startup.complete"})
