@@ -163,8 +163,8 @@ class Flow:
                 ways.setdefault(lanes, found)
         for (source, target), found in ways.items():
             if (target, source) not in ways:
-                said = f"{source} asks {target}, which never answers"
-                mend = f"Lead an edge back to {source}, unless none is wanted, as for an event."
+                said = f"Edges lead from {source} to {target}, and none leads back"
+                mend = "Add the answer, unless none is wanted, as for an event."
                 self._add("FZ402", found, said, mend)
 
 

@@ -193,7 +193,11 @@ def _is_edge(piece: Piece) -> bool:
     if bare.find(".handle", piece.start, piece.end) >= 0:
         return True
     arrow = ARROW.search(bare, piece.start, piece.end)
-    return arrow is not None and ENDS.match(bare, piece.start, arrow.start()) is not None
+    source = ENDS.match(bare, piece.start, piece.end)
+    if arrow is None or source is None or source.end() > arrow.start():
+        return False
+    behind = piece.blanks(source.end())
+    return behind == arrow.start() or bare[behind] in ".(["
 
 
 def _is_node(piece: Piece) -> bool:
