@@ -60,6 +60,7 @@ async def test_kept_transaction_says_whose_it_is_and_events_continue_it(
         "freehold.service": empty_postgres.service,
         "freehold.store": empty_postgres.service,
         "freehold.operation": "create",
+        "freehold.events": (f"{empty_postgres.service}.UserUpdated",),
     }
     [row] = await OnPostgres().read_outbox(store)
     assert span.context is not None
