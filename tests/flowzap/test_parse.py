@@ -122,6 +122,7 @@ def test_column_points_at_the_mistake_behind_other_writing() -> None:
         (b"Shop { # Shop\n\xff", "FZ003", (2, 1)),
         (b"", "FZ001", (1, 1)),
         (b" \r\n\t", "FZ001", (1, 1)),
+        (b"\r\n# nothing", "FZ111", (2, 1)),
         (b"x" * 10_000_000, "FZ002", (1, 1)),
     ],
 )

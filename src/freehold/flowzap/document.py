@@ -26,6 +26,8 @@ from freehold.flowzap.statement import Statement
 from freehold.flowzap.syntax.line import read_line
 from freehold.flowzap.syntax.unknown import is_fence, other_language, report_fence
 
+HELPS = {"FZ001": "Write a lane with its nodes: `Users { # Users`.", "FZ002": "Split the diagram."}
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Document:
@@ -69,6 +71,8 @@ def parse(text: str, *, lenient: bool = False) -> Document:
     if branches is None:
         return _document(text, lines, findings)
     outline = outline_of(branches, findings)
+    if not outline.blocks and not any(problem.severity == "error" for problem in findings.problems):
+        findings.add("FZ001", lines[-1].number, (0, 0), "There is no lane in it", HELPS["FZ001"])
     names = names_of(outline, findings, mentioned(branches))
     Flow(names, findings).check()
     Loops(names, findings).check()
@@ -139,13 +143,9 @@ def read(path: Path, *, lenient: bool = False) -> Document:
 
 def refused(text: str, code: str, message: str) -> Document:
     """Refuse a text whole, for one reason."""
-    helps = {
-        "FZ001": "Write a lane with its nodes: `Users { # Users`.",
-        "FZ002": "Split the diagram.",
-    }
     lines = list(lines_of(text))
     findings = Findings(lines, lenient=False)
-    findings.add(code, 1, (0, 0), message, helps[code])
+    findings.add(code, 1, (0, 0), message, HELPS[code])
     return _document(text, lines, findings)
 
 
