@@ -150,8 +150,24 @@ class ExternalRunner:
         """Leave it alone."""
 
 
+@dataclass(kw_only=True)
+class ChildRunner:
+    """A program of ours in a process of its own."""
+
+    child: Child | None = None
+
+    def is_running(self) -> bool:
+        """Tell whether its process is there."""
+        return self.child is not None and self.child.is_running()
+
+    def stop(self, timeout_s: float) -> None:
+        """Stop its process."""
+        if self.child is not None:
+            self.child.stop(timeout_s)
+
+
 @dataclass
-class ServiceRunner:
+class ServiceRunner(ChildRunner):
     """A service in its own process, with its own credentials and nothing else."""
 
     service: Service
@@ -160,7 +176,6 @@ class ServiceRunner:
     port: int
     servers: Mapping[str, EmbeddedRunner | ExternalRunner]
     environment: dict[str, str] = field(default_factory=dict, repr=False)
-    child: Child | None = None
 
     def met(self, name: str, tell: Tell) -> None:
         """Make its database, user and rights on the server that is ready now."""
@@ -189,18 +204,9 @@ class ServiceRunner:
         self.child = start_http(name, self.target, self.environment, self.place.log(name), tell)
         self.child.wait_until_ready(self.port, is_wanted)
 
-    def is_running(self) -> bool:
-        """Tell whether its process is there."""
-        return self.child is not None and self.child.is_running()
-
-    def stop(self, timeout_s: float) -> None:
-        """Stop its process."""
-        if self.child is not None:
-            self.child.stop(timeout_s)
-
 
 @dataclass
-class GatewayRunner:
+class GatewayRunner(ChildRunner):
     """The one door, in its own process; it knows where the services are and no credentials."""
 
     name: str
@@ -208,7 +214,6 @@ class GatewayRunner:
     target: str
     port: int
     upstreams: Mapping[str, str]
-    child: Child | None = None
 
     def met(self, name: str, tell: Tell) -> None:
         """Do nothing."""
@@ -220,25 +225,18 @@ class GatewayRunner:
         self.child = start_http(self.name, self.target, environment, self.place.log(self.name), tell)
         self.child.wait_until_ready(self.port, is_wanted)
 
-    def is_running(self) -> bool:
-        """Tell whether its process is there."""
-        return self.child is not None and self.child.is_running()
-
-    def stop(self, timeout_s: float) -> None:
-        """Stop its process."""
-        if self.child is not None:
-            self.child.stop(timeout_s)
-
 
 @dataclass
-class DemoRunner:
-    """Writes a service's demo data once, as the service and through its own functions, in a process that then ends."""
+class DemoRunner(ChildRunner):
+    """Writes a service's demo data once, as the service and through its own functions, in a process that then ends.
+
+    What it has written when it is stopped stays, and the next run goes on from there.
+    """
 
     name: str
     service: str
     place: Place
     target: str
-    child: Child | None = None
 
     def met(self, name: str, tell: Tell) -> None:
         """Do nothing."""
@@ -266,15 +264,6 @@ class DemoRunner:
             self.place.mark_seeded(self.service)
         elif is_wanted():
             raise StartError(f"{self.name} ended with code {child.process.returncode}; {last_lines(log)}")
-
-    def is_running(self) -> bool:
-        """Tell whether its process is there."""
-        return self.child is not None and self.child.is_running()
-
-    def stop(self, timeout_s: float) -> None:
-        """Stop its process; what it has written stays, and the next run goes on from there."""
-        if self.child is not None:
-            self.child.stop(timeout_s)
 
 
 def http_environment(name: str, port: int) -> dict[str, str]:
