@@ -10,9 +10,11 @@ from html import escape
 from pathlib import Path
 
 from freehold.conform.verdict import Sight, Verdict
+from freehold.errors import ConfigurationError
 from freehold.flowzap import Graph
 from freehold.flowzap.overlay import Mark, Overlay
 from freehold.flowzap.overlay import Undeclared as DrawnUndeclared
+from freehold.flowzap.svg.draw import TooLargeToDrawError, draw
 
 PAGE = """\
 <!doctype html>
@@ -34,10 +36,15 @@ PAGE = """\
 
 
 def draw_verdict(verdict: Verdict, graph: Graph) -> str:
-    """Draw the diagram with what was seen of it, as SVG."""
-    from freehold.flowzap import draw
+    """Draw the diagram with what was seen of it, as SVG.
 
-    return draw(graph, view="workflow", theme="light", overlay=overlay_of(verdict, graph))
+    Raises:
+        ConfigurationError: It is too large for a drawing.
+    """
+    try:
+        return draw(graph, view="workflow", theme="light", overlay=overlay_of(verdict, graph))
+    except TooLargeToDrawError as error:
+        raise ConfigurationError(f"{verdict.diagram}: {error}") from error
 
 
 def overlay_of(verdict: Verdict, graph: Graph) -> Overlay:
@@ -62,7 +69,7 @@ def write_html(verdict: Verdict, graph: Graph) -> str:
             "Undeclared",
             [f"{x.what}: {', '.join(x.details)} ({x.count}x, trace {x.trace})" for x in verdict.undeclared],
         ),
-        f"<figure>{draw_verdict(verdict, graph)}</figure>",
+        _figure(verdict, graph),
         _nodes(verdict),
         _edges(verdict),
         _list("Loops", [f"[{x.condition}]: {x.rounds} rounds in {x.count} traces" for x in verdict.loops]),
@@ -78,6 +85,13 @@ def write_html(verdict: Verdict, graph: Graph) -> str:
         summary=escape(verdict.summary()),
         sections="\n".join(filter(None, sections)),
     )
+
+
+def _figure(verdict: Verdict, graph: Graph) -> str:
+    try:
+        return f"<figure>{draw_verdict(verdict, graph)}</figure>"
+    except ConfigurationError as error:
+        return f"<p>{escape(str(error))}</p>"
 
 
 def _who(bound_to: str) -> list[str]:
