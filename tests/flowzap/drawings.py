@@ -5,11 +5,12 @@ from pathlib import Path
 
 from freehold.flowzap import Edge, Graph, Lane, Node, parse
 from freehold.flowzap.graph import Side
+from freehold.flowzap.svg.draw import View
 
 ROOT = Path(__file__).parents[2]
 FILES = [*sorted((ROOT / "docs" / "diagrams").glob("*.fz")), ROOT / "systems" / "database_per_service" / "system.fz"]
 SEED = ROOT.parent / "shared" / "seed" / "database-per-service.fz"
-VIEWS = ("workflow", "sequence", "architecture")
+VIEWS: tuple[View, ...] = ("workflow", "sequence", "architecture")
 
 
 def graph_in(path: Path) -> Graph:

@@ -17,7 +17,8 @@ from freehold.flowzap.layout.tracks import Stretch, stretches_of
 SIDE_ROOM = 22.0
 LEVEL_ROOM = 17.0
 OUTER_ROOM = 6.0
-ROUNDS_MAX = 7
+ROUNDS_MAX = 8
+PADS_FROM = 3  # rounds that only widen the ends of wires come first
 PORT_MARGIN = 9.0
 ARROW = 9.0
 
@@ -132,6 +133,8 @@ class _Arrangement:
             if attempt < ROUNDS_MAX - 1:
                 for place in failed:
                     self._ask_for_room(place, attempt)
+                if attempt >= PADS_FROM:
+                    self._pad(failed)
         for place in failed:
             labels[place] = self._somewhere(place, points[place])
         return Arranged(tuple(boxes), tuple(points), tuple(labels), tuple(failed), across, down)
@@ -204,8 +207,19 @@ class _Arrangement:
                 spare = (self.heights[cell.row] - cell.height) / 2
                 wanted = link.height * grow + 10 + (0 if is_tail and len(self.cut[place]) > 1 else ARROW) - spare
                 rooms = self.level_room.before if side == "bottom" else self.level_room.after
+                if attempt > 1:
+                    self.widths[cell.column] = max(self.widths[cell.column], 2 * (link.width + captions.AWAY + 5))
                 channel = cell.row + (side == "bottom")
             rooms[channel] = max(rooms[channel], wanted)
+
+    def _pad(self, failed: Sequence[int]) -> None:
+        """Keep the neighbours of a part in a channel away: beside the longest there is room then."""
+        for place in failed:
+            link = self.links[place]
+            inner = [each for each in self.cut[place] if each.line % 2 == 0]
+            for each in sorted(inner, key=lambda each: each.low - each.high)[:1]:
+                each.pad = max(each.pad, (link.height if each.is_across else link.width) + 2)
+        self.reaches = spread(self.cut, self._limit, self.ground.borders)
 
     def _labels(self, points: Sequence[tuple[Point, ...]], crowd: Crowd) -> tuple[list[Box | None], list[int]]:
         labels: list[Box | None] = [None] * len(self.links)

@@ -62,7 +62,8 @@ class _Workflow:
         above, below = self._frame_room(rows)
         ground = Ground(rows, columns, self.borders, start, above, below)
         arranged = arrange(self._cells(), self._links(), ground, self._furnish)
-        right = max([arranged.across.end + 4, *(label.right + 12 for label in arranged.labels if label)])
+        beside = [label for label in arranged.labels if label] + [f.label.box for f in self.frames if f.label]
+        right = max([arranged.across.end + 4, *(box.right + 12 for box in beside)])
         bands = self._bands(arranged.down, right)
         lines = [*self._lines(arranged), *self._extra_lines(bands)]
         bottom = bands[-1].box.bottom if bands else MARGIN
