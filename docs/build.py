@@ -7,8 +7,10 @@ import re
 from pathlib import Path
 
 import freehold
+from freehold.flowzap.rules import RULES
 
 REFERENCE = Path(__file__).parent / "reference"
+CASES = Path(__file__).parents[1] / "tests" / "flowzap" / "cases"
 
 
 def library_page() -> str:
@@ -38,7 +40,26 @@ def command_page() -> str:
 
 
 TERMINAL = {"COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1"}
-PAGES = {"library.md": library_page, "commands.md": command_page}
+
+
+def problem_page() -> str:
+    """Describe every kind of problem by the smallest diagram that has it and nothing else."""
+    parts = [
+        "# Problems of diagrams\n",
+        "Every code of `freehold fz check` with the smallest diagram that has it. This page is generated: `python docs/build.py`.\n",
+    ]
+    for rule in RULES.values():
+        grave = rule.severity if rule.severity == rule.lenient else f"{rule.severity}; {rule.lenient} with `--lenient`"
+        parts.append(f"## {rule.code}: {rule.title}\n\n{grave.capitalize()}.\n")
+        case = CASES / f"{rule.code}.fz"
+        if case.exists():
+            told = case.with_suffix(".txt").read_text().rpartition("\n\n")[0]
+            shown = case.read_bytes().decode("utf-8", "replace").rstrip()
+            parts.append(f"```text\n{shown}\n```\n\n```text\n{told}\n```\n" if shown else f"```text\n{told}\n```\n")
+    return "\n".join(parts).rstrip() + "\n"
+
+
+PAGES = {"library.md": library_page, "commands.md": command_page, "problems.md": problem_page}
 
 
 def main() -> None:
