@@ -50,11 +50,14 @@ def system(system: SYSTEM, json: JSON = False) -> None:
     from freehold.conform.static import check_system
     from freehold.runtime.load import load_system
 
-    problems = check_system(load_system(system), system)
+    loaded = load_system(system)
+    problems = check_system(loaded, system)
+    if loaded.diagram is None:
+        say(f"{loaded.name} names no diagram: System(..., diagram=Path(...))")
     if json:
         print_json({"problems": problems})
     elif not problems:
-        typer.echo("the diagram is bound, no service imports another, and every event keeps its contract")
+        typer.echo("nothing is wrong: the diagram, the imports between services, the contracts")
     for problem in () if json else problems:
         say(problem)
     if problems:

@@ -61,7 +61,9 @@ def judge(
             for index, edge in enumerate(binding.graph.edges)
         ],
         loops=[_loop(loop, played) for loop in binding.graph.loops],
-        undeclared=[_undeclared(access, found) for access, found in sorted(played.undeclared.items(), key=_loudness)],
+        undeclared=[
+            _undeclared(access, found, binding) for access, found in sorted(played.undeclared.items(), key=_loudness)
+        ],
         deviations=_deviations(binding, played),
         problems=binding.problems,
         scenarios=scenarios,
@@ -116,17 +118,27 @@ def _loop(loop: Loop, played: Replay) -> LoopSight:
     )
 
 
-def _undeclared(access: Access, steps: Sequence[Step]) -> Undeclared:
+def _undeclared(access: Access, steps: Sequence[Step], binding: Binding) -> Undeclared:
     details = dict.fromkeys(step.detail or MEANING[step.does] for step in steps)
     return Undeclared(
         source=access.source,
         target=access.target,
         resource=access.resource,
+        source_lane=_lane_of(access.source, binding),
+        target_lane=_lane_of(access.target, binding),
         what=str(access),
         details=tuple(details)[:DETAILS_MAX],
         count=len(steps),
         trace=steps[0].trace,
     )
+
+
+def _lane_of(name: str, binding: Binding) -> str:
+    """Give the lane of a component, rather than one that has more than it; of a topic, the bus's."""
+    component = name.removeprefix("topic ")
+    wants_bus = component != name
+    standing = [lane for lane, participant in binding.lanes.items() if component in participant.names]
+    return min(standing, key=lambda lane: (binding.lanes[lane].role == "bus") is not wants_bus, default="")
 
 
 def _loudness(found: tuple[Access, Sequence[Step]]) -> tuple[int, Access]:

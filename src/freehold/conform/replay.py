@@ -108,7 +108,7 @@ class _Player:
                         if not all(self._says.agrees(edge, witnesses) for edge in way.edges):
                             continue
                         for edge in set(way.edges) - counted:
-                            edges[edge].add(target, target.at_ns - source.at_ns)
+                            edges[edge].add(target, (target.at_ns - source.at_ns) or None)
                         for node in set(way.passed) - passed:
                             nodes[node].add(target, None)
                         counted |= set(way.edges)

@@ -51,13 +51,11 @@ def overlay_of(verdict: Verdict, graph: Graph) -> Overlay:
     """Write the result as marks on the drawing."""
     nodes = {node.id: _mark(node) for node in verdict.nodes}
     edges = {index: _mark(edge) for index, edge in enumerate(verdict.edges)}
-    lanes = {lane.id: lane for lane in graph.lanes}
-    bound = {name: node.lane for node in reversed(verdict.nodes) for name in _who(node.bound_to)}
-    beyond = []
-    for found in verdict.undeclared:
-        source, target = (bound.get(name.removeprefix("topic ")) for name in (found.source, found.target))
-        if source in lanes and target in lanes:
-            beyond.append(DrawnUndeclared(source, target, f"{found.what}, {found.count}x"))
+    beyond = [
+        DrawnUndeclared(found.source_lane, found.target_lane, f"{found.what}, {found.count}x")
+        for found in verdict.undeclared
+        if found.source_lane and found.target_lane
+    ]
     return Overlay(nodes=nodes, edges=edges, undeclared=tuple(beyond))
 
 
@@ -69,6 +67,7 @@ def write_html(verdict: Verdict, graph: Graph) -> str:
             "Undeclared",
             [f"{x.what}: {', '.join(x.details)} ({x.count}x, trace {x.trace})" for x in verdict.undeclared],
         ),
+        _list("Never seen", _never(verdict)),
         _figure(verdict, graph),
         _nodes(verdict),
         _edges(verdict),
@@ -94,8 +93,15 @@ def _figure(verdict: Verdict, graph: Graph) -> str:
         return f"<p>{escape(str(error))}</p>"
 
 
-def _who(bound_to: str) -> list[str]:
-    return [name.strip() for name in bound_to.partition(":")[0].split(",")]
+def _never(verdict: Verdict) -> list[str]:
+    labels = {node.id: node.label or node.id for node in verdict.nodes}
+    nodes = [f"{node.lane} / {labels[node.id]}" for node in verdict.nodes if not node.seen]
+    edges = [
+        f"{labels[edge.source]} -> {labels[edge.target]}{f' [{edge.label}]' if edge.label else ''}"
+        for edge in verdict.edges
+        if not edge.seen
+    ]
+    return nodes + edges
 
 
 def _mark(sight: Sight) -> Mark:

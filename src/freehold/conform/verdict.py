@@ -47,11 +47,16 @@ class LoopSight(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Undeclared(msgspec.Struct, frozen=True, kw_only=True):
-    """An access that no edge allows: who, to which resource of whom, what was done, how often, and in which trace."""
+    """An access that no edge allows: who, to which resource of whom, what was done, how often, and in which trace.
+
+    The lanes are the ids of those that stand for the two; empty where there is none.
+    """
 
     source: str
     target: str
     resource: str
+    source_lane: str
+    target_lane: str
     what: str
     details: tuple[str, ...]
     count: int
