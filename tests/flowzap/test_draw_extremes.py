@@ -141,13 +141,13 @@ def graphs(make: st.DrawFn) -> Graph:
     return Graph(lanes, nodes, tuple(edges), tuple(loops))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=120, deadline=None, derandomize=True)
 @given(graphs(), st.sampled_from(VIEWS))
-def test_whatever_the_diagram_no_edge_runs_through_a_node(graph: Graph, view: View) -> None:
+def test_whatever_the_diagram_nothing_lies_on_anything_else(graph: Graph, view: View) -> None:
     scene = scene_of(graph, view=view)
     quality = quality_of(scene)
 
     ET.fromstring(draw(graph, view=view))  # noqa: S314  our own output
-    assert quality.through_nodes == ()
-    assert quality.outside == ()
+    assert quality.faults == ()
+    assert texts_outside(scene) == []
     assert len(scene.lines) == len(graph.edges) or view == "architecture"

@@ -64,7 +64,7 @@ def _scene(graph: Graph, dependencies: Sequence[Dependency], columns: Sequence[i
     row_count, column_count = max(rows, default=0) + 1, max(columns, default=0) + 1
     room = [6.0] * (row_count + 1)
     ground = Ground(row_count, column_count, frozenset(), (MARGIN, MARGIN), room, room, is_roomy=True)
-    arranged = arrange(cells, links, ground, _nothing)
+    arranged = arrange(cells, links, ground, _page_edges)
     counts = Counter(node.lane for node in graph.nodes)
     figures = []
     for place, lane in enumerate(graph.lanes):
@@ -84,8 +84,17 @@ def _steps(count: int) -> str:
     return f"{count} step" + ("" if count == 1 else "s")
 
 
-def _nothing(across: Axis, down: Axis, boxes: Sequence[Box], crowd: Crowd) -> None:
-    """Nothing else is in the way here."""
+def _page_edges(across: Axis, down: Axis, boxes: Sequence[Box], crowd: Crowd) -> Sequence[tuple[int, float]]:
+    """Keep labels on the page."""
+    width, height = across.end + 2 * MARGIN, down.end + 2 * MARGIN
+    for x, y, wide, high in (
+        (0, 0, width, 2),
+        (0, 0, 2, height),
+        (0, height - MARGIN, width, 2),
+        (width - MARGIN, 0, 2, height),
+    ):
+        crowd.add(Box(x, y, wide, high))
+    return ()
 
 
 def _dependencies(graph: Graph, overlay: Overlay) -> list[Dependency]:

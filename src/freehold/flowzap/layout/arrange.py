@@ -71,7 +71,8 @@ class Arranged:
     down: Axis
 
 
-Furnish = Callable[[Axis, Axis, Sequence[Box], Crowd], None]
+# Gives what found no room: a column, and how wide it would have to be.
+Furnish = Callable[[Axis, Axis, Sequence[Box], Crowd], Sequence[tuple[int, float]]]
 
 
 def arrange(cells: Sequence[Cell], links: Sequence[Link], ground: Ground, furnish: Furnish) -> Arranged:
@@ -126,11 +127,13 @@ class _Arrangement:
             for wire, line in enumerate(points):
                 for stroke in captions.stroke_boxes(line):
                     crowd.add(stroke, wire)
-            furnish(across, down, boxes, crowd)
+            narrow = furnish(across, down, boxes, crowd)
             labels, failed = self._labels(points, crowd)
-            if not failed:
+            if not failed and not narrow:
                 break
             if attempt < ROUNDS_MAX - 1:
+                for column, width in narrow:
+                    self.widths[column] = max(self.widths[column], width)
                 for place in failed:
                     self._ask_for_room(place, attempt)
                 if attempt >= PADS_FROM:

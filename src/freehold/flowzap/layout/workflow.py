@@ -26,6 +26,7 @@ FRAME_LABEL_ROOM = 22.0
 PORT_STEP = 14.0
 BLOCKED_ROUNDS = 4
 LOOP_SIGN_ROOM = 15.0
+GUTTER_STEP = 16.0
 
 
 def workflow(graph: Graph, overlay: Overlay) -> Scene:
@@ -151,7 +152,7 @@ class _Workflow:
                 runs.append([member])
         return sorted(runs, key=lambda run: members[0] not in run)
 
-    def _furnish(self, across: Axis, down: Axis, boxes: Sequence[Box], crowd: Crowd) -> None:
+    def _furnish(self, across: Axis, down: Axis, boxes: Sequence[Box], crowd: Crowd) -> list[tuple[int, float]]:
         """Lay loop frames, and say where headers, borders and frames are."""
         for line in self.borders:
             crowd.add(Box(0, down.borders.get(line, down.end) - 0.5, across.end + MARGIN, 1))
@@ -167,9 +168,15 @@ class _Workflow:
                     [(box.x, box.y), (box.right, box.y), (box.right, box.bottom), (box.x, box.bottom), (box.x, box.y)]
                 ):
                     crowd.add(stroke)
-        for loop, outline in zip(self.graph.loops, outlines, strict=True):
+        narrow = []
+        for loop, outline, runs in zip(self.graph.loops, outlines, self.runs, strict=True):
             if outline:
-                self.frames.append(_titled(loop, outline, crowd))
+                frame, is_free = _titled(loop, outline, crowd)
+                self.frames.append(frame)
+                if not is_free:
+                    column = self.columns[runs[0][-1]]
+                    narrow.append((column, across.sizes[column] + outline[0].width / 2))
+        return narrow
 
     def _around(self, run: Sequence[int], across: Axis, down: Axis, away: float) -> Box:
         columns, rows = [self.columns[m] for m in run], [self.rows[m] for m in run]
@@ -220,14 +227,14 @@ class _Workflow:
 
     def _extra_lines(self, bands: Sequence[Band]) -> list[Line]:
         """Draw what was seen but not declared as red wires from header to header, each in a gutter of its own."""
-        by_id = {band.id: band for band in bands}
+        ends = _gutter_ends(self.overlay.undeclared, {band.id: band for band in bands})
         lines: list[Line] = []
         crowd = Crowd()
-        x = MARGIN + self.header_width
-        routed = []
-        for place, (extra, face) in enumerate(zip(self.overlay.undeclared, self.extras, strict=True)):
+        left = x = MARGIN + self.header_width
+        routed: list[tuple[tuple[float, float], ...]] = []
+        for place, (end, face) in enumerate(zip(ends, self.extras, strict=True)):
             x += 22
-            routed.append(_gutter_route(extra, by_id, x, place))
+            routed.append(((left, end[0]), (x, end[0]), (x, end[1]), (left, end[1])) if end else ())
             x += face.width + 12
             for stroke in captions.stroke_boxes(routed[-1]):
                 crowd.add(stroke, place)
@@ -251,15 +258,21 @@ class _Workflow:
         return lines
 
 
-def _gutter_route(extra: Undeclared, bands: dict[str, Band], x: float, place: int) -> tuple[tuple[float, float], ...]:
-    if extra.source not in bands or extra.target not in bands:
-        return ()
-    source, target = bands[extra.source].header, bands[extra.target].header
-    # Two of them never leave or enter a header at the same height.
-    shift = 9.0 * (place % 5) - 18.0
-    apart = 14.0 if source == target else 0.0
-    start, end = source.centre[1] + shift - apart, target.centre[1] + shift + apart + 4.5
-    return ((source.right, start), (x, start), (x, end), (target.right, end))
+def _gutter_ends(extras: Sequence[Undeclared], bands: dict[str, Band]) -> list[tuple[float, float] | None]:
+    """Give each undeclared way its own height at the headers of its lanes, where it leaves and where it enters."""
+    known = [extra.source in bands and extra.target in bands for extra in extras]
+    at: dict[str, list[int]] = {}
+    for place, extra in enumerate(extras):
+        if known[place]:
+            at.setdefault(extra.source, []).append(2 * place)
+            at.setdefault(extra.target, []).append(2 * place + 1)
+    heights: dict[int, float] = {}
+    for lane, ends in at.items():
+        header = bands[lane].header
+        step = min(GUTTER_STEP, header.height / (len(ends) + 1))
+        for number, end in enumerate(ends):
+            heights[end] = header.centre[1] + (number - (len(ends) - 1) / 2) * step
+    return [(heights[2 * k], heights[2 * k + 1]) if known[k] else None for k in range(len(extras))]
 
 
 def _cells_of(graph: Graph) -> tuple[list[int], list[int], list[int]]:
@@ -275,7 +288,7 @@ def _cells_of(graph: Graph) -> tuple[list[int], list[int], list[int]]:
     return columns, rows, heights
 
 
-def _titled(loop: Loop, outline: list[Box], crowd: Crowd) -> Frame:
+def _titled(loop: Loop, outline: list[Box], crowd: Crowd) -> tuple[Frame, bool]:
     """Find a place on top of a frame (or below it) that no wire crosses."""
     text = set_text(loop.condition or "loop", 11.0, 260.0, lines_max=1, is_bold=True)
     width = text.width + LOOP_SIGN_ROOM
@@ -286,10 +299,11 @@ def _titled(loop: Loop, outline: list[Box], crowd: Crowd) -> Frame:
         for step in range(max(1, int((frame.width - 4) / 6)))
     ]
     for x, y in spots:
-        if crowd.is_free(Box(x, y, width, text.height)):
+        is_free = crowd.is_free(Box(x, y, width, text.height))
+        if is_free:
             break
     else:
         x, y = spots[0]
     crowd.add(Box(x, y, width, text.height))
     box = Box(x + LOOP_SIGN_ROOM, y, text.width, text.height)
-    return Frame(tuple(outline), f"loop: {loop.condition}", Piece(text, box, "start", "loop"))
+    return Frame(tuple(outline), f"loop: {loop.condition}", Piece(text, box, "start", "loop")), is_free
