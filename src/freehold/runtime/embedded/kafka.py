@@ -20,7 +20,7 @@ from freehold.runtime.embedded.kafka_settings import ADMIN, LOGGING, format_sett
 from freehold.runtime.embedded.libraries import fetch_jars, find_java
 from freehold.runtime.embedded.orphans import end_orphans
 from freehold.runtime.embedded.ports import LOOPBACK, HeldPort, is_listening
-from freehold.runtime.embedded.process import Report, ServerProcess, open_log, refused
+from freehold.runtime.embedded.process import EmbeddedServer, Report, ServerProcess, open_log, refused
 from freehold.runtime.embedded.tied import tied
 from freehold.runtime.provision.secrets import Secrets, write_private
 from freehold.topic.address import SASL_PLAIN_TEXT, KafkaAddress
@@ -35,7 +35,7 @@ SETTINGS_NAME = "server.properties"
 JAVA_OPTIONS = ["-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xlog:all=error:stderr"]
 
 
-class KafkaServer:
+class KafkaServer(EmbeddedServer):
     """A Kafka broker on loopback with its data in one directory.
 
     Args:
@@ -55,6 +55,7 @@ class KafkaServer:
         self.controller_port = 0
         self._held_port = HeldPort(self.port, port)
         self._held_controller_port = HeldPort(0, None)
+        self._held_ports = (self._held_port, self._held_controller_port)
         self._secrets = secrets
         self._password = secrets.get("kafka/admin")
         self._controller_password = secrets.get("kafka/controller")
@@ -63,16 +64,6 @@ class KafkaServer:
         self._classpath = ""
         self._archive: Archive | None = None
         self._refusal_count = 0
-
-    @property
-    def pid(self) -> int | None:
-        """The process id while it runs."""
-        return self._process.pid
-
-    @property
-    def log(self) -> Path:
-        """Where the server writes what it does."""
-        return self._process.log
 
     @property
     def admin_url(self) -> str:
@@ -114,9 +105,7 @@ class KafkaServer:
     def stop(self, timeout_s: float) -> None:
         """Stop the server in order; kill it if it takes longer than `timeout_s`."""
         with self._archive.ending_training() if self._archive else contextlib.nullcontext():
-            self._process.stop(signal.SIGTERM, timeout_s)
-        self._held_port.release()
-        self._held_controller_port.release()
+            super().stop(timeout_s)
 
     def prepare(self, report: Report) -> Archive:
         """Get what is needed to start: Kafka's jars, downloaded if need be, and Java's archive of them, if there is one.

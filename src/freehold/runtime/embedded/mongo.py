@@ -10,7 +10,7 @@ from freehold.runtime.embedded.libraries import find_package
 from freehold.runtime.embedded.mongo_libraries import prepare_libraries
 from freehold.runtime.embedded.orphans import end_orphans
 from freehold.runtime.embedded.ports import LOOPBACK, HeldPort
-from freehold.runtime.embedded.process import Report, ServerProcess, refused
+from freehold.runtime.embedded.process import EmbeddedServer, Report, ServerProcess, refused
 from freehold.runtime.embedded.replica_set import become_primary, move_member
 from freehold.runtime.provision.secrets import Secrets, write_private
 
@@ -50,7 +50,7 @@ setParameter:
 """
 
 
-class MongoServer:
+class MongoServer(EmbeddedServer):
     """A MongoDB server on loopback with its data in one directory.
 
     Args:
@@ -65,20 +65,11 @@ class MongoServer:
         self.directory = directory.resolve()
         self.port = port or USUAL_PORT
         self._held_port = HeldPort(USUAL_PORT, port)
+        self._held_ports = (self._held_port,)
         self._secrets = secrets
         self._password = secrets.get("mongo/admin")
         self._key = secrets.get("mongo/key")
         self._process = ServerProcess(self.name, self.directory)
-
-    @property
-    def pid(self) -> int | None:
-        """The process id while it runs."""
-        return self._process.pid
-
-    @property
-    def log(self) -> Path:
-        """Where the server writes what it does."""
-        return self._process.log
 
     @property
     def admin_url(self) -> str:
@@ -114,11 +105,6 @@ class MongoServer:
         self._process.start([str(mongod), "--config", str(settings)], environment)
         self._process.wait_until_ready(self._is_ready, START_TIMEOUT_S)
         report("ready")
-
-    def stop(self, timeout_s: float) -> None:
-        """Stop the server in order; kill it if it takes longer than `timeout_s`."""
-        self._process.stop(signal.SIGTERM, timeout_s)
-        self._held_port.release()
 
     def __repr__(self) -> str:
         return f"MongoServer(directory={str(self.directory)!r}, port={self.port}, pid={self.pid})"

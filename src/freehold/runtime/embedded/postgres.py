@@ -15,7 +15,7 @@ from freehold.runtime.embedded import unprivileged
 from freehold.runtime.embedded.libraries import find_package
 from freehold.runtime.embedded.orphans import end_orphans
 from freehold.runtime.embedded.ports import LOOPBACK, HeldPort
-from freehold.runtime.embedded.process import Report, ServerProcess, open_log, refused
+from freehold.runtime.embedded.process import EmbeddedServer, Report, ServerProcess, open_log, refused
 from freehold.runtime.provision.secrets import Secrets, write_private
 
 USUAL_PORT = 5432
@@ -62,7 +62,7 @@ host all         all   all          reject
 """
 
 
-class PostgresServer:
+class PostgresServer(EmbeddedServer):
     """A PostgreSQL server on loopback with its data in one directory.
 
     Args:
@@ -72,24 +72,16 @@ class PostgresServer:
     """
 
     name = "postgres"
+    stop_signal = signal.SIGINT
 
     def __init__(self, directory: Path, *, port: int | None = None, secrets: Secrets) -> None:
         self.directory = directory.resolve()
         self.port = port or USUAL_PORT
         self._held_port = HeldPort(USUAL_PORT, port)
+        self._held_ports = (self._held_port,)
         self._secrets = secrets
         self._password = secrets.get("postgres/admin")
         self._process = ServerProcess(self.directory.name, self.directory)
-
-    @property
-    def pid(self) -> int | None:
-        """The process id while it runs."""
-        return self._process.pid
-
-    @property
-    def log(self) -> Path:
-        """Where the server writes what it does."""
-        return self._process.log
 
     @property
     def admin_url(self) -> str:
@@ -124,11 +116,6 @@ class PostgresServer:
         )
         self._process.wait_until_ready(self._is_ready, START_TIMEOUT_S)
         report("ready")
-
-    def stop(self, timeout_s: float) -> None:
-        """Stop the server in order; kill it if it takes longer than `timeout_s`."""
-        self._process.stop(signal.SIGINT, timeout_s)
-        self._held_port.release()
 
     def __repr__(self) -> str:
         return f"PostgresServer(directory={str(self.directory)!r}, port={self.port}, pid={self.pid})"

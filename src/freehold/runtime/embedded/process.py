@@ -7,9 +7,10 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, ClassVar
 
 from freehold.errors import ConfigurationError, FreeholdError, StartError
+from freehold.runtime.embedded.ports import HeldPort
 
 Report = Callable[[str], None]
 
@@ -101,6 +102,33 @@ class ServerProcess:
         except OSError:
             lines = []
         return f"{' | '.join(lines[-LOG_LINES_SHOWN:])} (see {self.log})"
+
+
+class EmbeddedServer:
+    """One server process of ours, and the ports that it keeps while it is down.
+
+    Who inherits sets `_process` and `_held_ports`.
+    """
+
+    stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
+    _process: ServerProcess
+    _held_ports: tuple[HeldPort, ...]
+
+    @property
+    def pid(self) -> int | None:
+        """The process id while it runs."""
+        return self._process.pid
+
+    @property
+    def log(self) -> Path:
+        """Where the server writes what it does."""
+        return self._process.log
+
+    def stop(self, timeout_s: float) -> None:
+        """Stop the server in order; kill it if it takes longer than `timeout_s`."""
+        self._process.stop(self.stop_signal, timeout_s)
+        for port in self._held_ports:
+            port.release()
 
 
 def refused(name: str, secrets: Path) -> ConfigurationError:
