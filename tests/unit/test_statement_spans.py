@@ -22,6 +22,8 @@ from freehold.store.postgres_spans import summarise
         ('UPDATE ONLY "Users" SET name = $1', "UPDATE", "Users"),
         ("WITH gone AS (SELECT 1) DELETE FROM users", "DELETE", "users"),
         ("WITH found AS (SELECT 1 FROM users) SELECT * FROM found", "SELECT", "users"),
+        ("WITH old AS (SELECT 1 FROM a FOR UPDATE OF a), new AS (UPDATE b SET c = 1) SELECT 1", "UPDATE", "b"),
+        ("WITH old AS (SELECT 1 FROM a FOR NO KEY UPDATE SKIP LOCKED) SELECT 1 FROM old", "SELECT", "a"),
         ("SELECT place_order($1)", "SELECT", ""),
         ("SELECT * FROM generate_series(1, 2)", "SELECT", ""),
         ("COPY users FROM STDIN", "COPY", "users"),

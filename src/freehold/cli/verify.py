@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -49,6 +51,8 @@ def verify(
 
     if out is not None and out.suffix not in FORMATS:
         raise typer.BadParameter(f"{out} ends in none of {', '.join(sorted(FORMATS))}", param_hint="--out")
+    # Whoever ends us must not leave a system running.
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     loaded = load_system(system)
     file = _file(diagram, loaded.diagram, loaded.name)
     graph = _read(file)
@@ -119,8 +123,7 @@ def _print(verdict: Verdict) -> None:
             typer.echo("\t".join((*_cells(sight), *words)))
     for found in verdict.undeclared:
         style = "bold white on red" if found.resource == "store" else "bold red"
-        what = ", ".join(found.details)
-        out.print(Text.assemble(("UNDECLARED ", style), f"{found.what}: {what} ({found.count}x, trace {found.trace})"))
+        out.print(Text.assemble(("UNDECLARED ", style), found.line()), soft_wrap=True)
     for deviation in verdict.deviations:
         out.print(Text(f"out of order: {deviation.what} ({deviation.count}x, trace {deviation.trace})", "yellow"))
     for problem in verdict.problems:

@@ -1,8 +1,8 @@
 """Run a system on data of its own, do what its scenarios say, and give all that it exported.
 
 The system is run by `freehold up` in a temporary directory, as a person would, without the demo data. Each process sends
-its spans to a collector here. When the scenarios are over and nothing is on its way any more, the system is stopped, which
-makes each process send its last spans: nothing is waited for by the clock alone.
+its spans to a collector here. When the scenarios are over and nothing is on its way any more, each process gets one more
+request: once that has been exported, so has all before it. Nothing is waited for by the clock alone.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import secrets
 import shutil
 import subprocess
 import sys
@@ -33,6 +34,7 @@ from freehold.service import System
 OTLP_PORT = 4318
 SETTLED_S = 20.0
 POLL_S = 0.1
+EXPORTED_S = 20.0
 LINES_SHOWN = 10
 # Beside ours, what would sample or redirect spans must not reach the processes.
 _NOT_PASSED_ON = ("OTEL_",)
@@ -69,10 +71,10 @@ def drive(system: System, target: str, say: Callable[[str], None]) -> Observed:
         watch_connections(place, state)
         outcomes = [_run(scenario, Door(_door_url(system, state)), say) for scenario in system.scenarios]
         settled = _settle(state, say)
+        marked = _wait_for_spans(collector, state)
         strangers = find_strangers(state, landscape.services.keys())
-    # The processes have ended, and with it the last spans are here.
     lost = [Outcome(name="all spans kept", problem=f"{collector.lost} spans were too many")] if collector.lost else []
-    spans = collector.spans()
+    spans = [span for span in collector.spans() if span.trace not in marked]
     return Observed([*spans, *untold(strangers, spans)], landscape, [*outcomes, settled, *lost])
 
 
@@ -207,6 +209,21 @@ def _settle(state: SystemState, say: Callable[[str], None]) -> Outcome:
         time.sleep(POLL_S)
     words = "; ".join(f"{name}: {said}" for name, said in unmet.items())
     return Outcome(name="all events arrived", problem=f"not within {SETTLED_S:g} s: {words}")
+
+
+def _wait_for_spans(collector: Collector, state: SystemState) -> set[str]:
+    """Wait until each process has exported a request that was made last, and with it all before; give its traces."""
+    path = f"/verify/{secrets.token_hex(8)}"
+    processes = {each.name: each.url for each in state.processes if each.role in {"service", "gateway"} and each.url}
+    for url in processes.values():
+        with contextlib.suppress(ScenarioError):
+            Door(url).ask("GET", path)
+    limit = time.monotonic() + EXPORTED_S
+    while True:
+        marks = {span.service: span.trace for span in collector.spans() if span.text("url.path") == path}
+        if set(processes) <= set(marks) or time.monotonic() > limit:
+            return set(marks.values())
+        time.sleep(POLL_S)
 
 
 def _on_its_way(port: int) -> str:

@@ -63,10 +63,7 @@ def write_html(verdict: Verdict, graph: Graph) -> str:
     """Write the whole report as one page."""
     title = f"{verdict.system}: {verdict.diagram} held against the running system"
     sections = [
-        _list(
-            "Undeclared",
-            [f"{x.what}: {', '.join(x.details)} ({x.count}x, trace {x.trace})" for x in verdict.undeclared],
-        ),
+        _list("Undeclared", [found.line() for found in verdict.undeclared]),
         _list("Never seen", _never(verdict)),
         _figure(verdict, graph),
         _nodes(verdict),

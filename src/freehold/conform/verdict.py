@@ -62,6 +62,10 @@ class Undeclared(msgspec.Struct, frozen=True, kw_only=True):
     count: int
     trace: str
 
+    def line(self) -> str:
+        """Say it in one line."""
+        return f"{self.what}: {', '.join(self.details)} ({self.count}x{f', trace {self.trace}' if self.trace else ''})"
+
 
 class Deviation(msgspec.Struct, frozen=True, kw_only=True):
     """A step that the diagram has, where it does not lead from what went before."""

@@ -118,4 +118,4 @@ def _span(owner: str, system: str, name: str) -> Span:
         "db.operation.name": f"connect as {owner}, calling itself {name!r}",
         SERVICE: STRANGER,
     }
-    return Span("no trace", f"stranger in {owner}", "", STRANGER, f"connect {owner}", "client", 0, 0, attributes)
+    return Span("", f"stranger in {owner}", "", STRANGER, f"connect {owner}", "client", 0, 0, attributes)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import re
 import socket
 import sys
 from typing import Any
@@ -16,6 +17,10 @@ from typing import Any
 import uvloop
 
 from freehold.telemetry import may_write, write_connection
+
+# Connections to the own store's server are opened all the time; what is done over them, its driver tells.
+_PORT = re.compile(r":(\d+)")
+_own_ports: set[int] = set()
 
 
 class ObservedLoop(uvloop.Loop):
@@ -28,7 +33,7 @@ class ObservedLoop(uvloop.Loop):
         if may_write():
             peer, own = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
             if isinstance(peer, tuple) and isinstance(own, tuple):
-                write_connection(peer[0], peer[1], own[1])
+                _tell(peer[0], peer[1], own[1])
         return made
 
 
@@ -39,6 +44,7 @@ def observe_connections(service: str, store_url: str) -> None:
         service: Whose process this is.
         store_url: The store that is its own.
     """
+    _own_ports.update(int(port) for port in _PORT.findall(store_url.partition("?")[0].rpartition("@")[2]))
     with contextlib.suppress(ImportError):
         from freehold.store.postgres_spans import observe_asyncpg
 
@@ -52,13 +58,18 @@ def observe_connections(service: str, store_url: str) -> None:
     sys.addaudithook(_hear)
 
 
+def _tell(host: str, port: int, own_port: int = 0) -> None:
+    if port not in _own_ports:
+        write_connection(host, port, own_port)
+
+
 def _hear(event: str, arguments: tuple[Any, ...]) -> None:
     """Hear of the connections that blocking code opens; the event loop's are told with both their ends."""
     if event == "socket.connect" and may_write():
         connecting, address = arguments
         is_inet = connecting.family in {socket.AF_INET, socket.AF_INET6}
         if is_inet and connecting.gettimeout() != 0.0 and isinstance(address, tuple):
-            write_connection(str(address[0]), int(address[1]), 0)
+            _tell(str(address[0]), int(address[1]))
 
 
 def _observe_psycopg() -> None:
@@ -79,5 +90,5 @@ def _observe_psycopg() -> None:
 
 def _told(connection: Any) -> Any:
     if may_write():
-        write_connection(connection.info.host, connection.info.port, 0)
+        _tell(connection.info.host, connection.info.port)
     return connection

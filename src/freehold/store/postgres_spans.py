@@ -21,7 +21,12 @@ _NO_STATEMENT = re.compile(
     r"\s*(?:BEGIN|START|COMMIT|END|ROLLBACK|SAVEPOINT|RELEASE|SET|RESET|SHOW|DISCARD|DEALLOCATE|$)", re.I
 )
 _VERB = re.compile(r"\s*(\w+)")
-_IN_CTE = re.compile(r"\b(INSERT|UPDATE|DELETE|MERGE)\b", re.I)
+# In a WITH statement what is changed counts, wherever it stands; FOR UPDATE changes nothing.
+_CHANGING = re.compile(
+    r"""(?<!FOR\s)(?<!KEY\s)\b(?P<verb>INSERT|UPDATE|DELETE|MERGE)\s+(?:INTO\s+|FROM\s+)?(?:ONLY\s+)?"""
+    r"""(?P<table>(?!OF\b)"?\w+"?(?:\."?\w+"?)?)""",
+    re.IGNORECASE,
+)
 _TABLE = re.compile(
     r"""\b(?:
         (?:INTO|UPDATE|COPY|TABLE)\s+(?:ONLY\s+)?(?P<written>"?\w+"?(?:\."?\w+"?)?)
@@ -65,8 +70,10 @@ def summarise(query: str) -> tuple[str, str]:
         return "", ""
     operation = verb[1].upper()
     if operation == "WITH":
-        changing = _IN_CTE.search(head)
-        operation = changing[1].upper() if changing else "SELECT"
+        changing = _CHANGING.search(head)
+        if changing is not None:
+            return changing["verb"].upper(), changing["table"].replace('"', "")
+        operation = "SELECT"
     found = _TABLE.search(head)
     table = (found["written"] or found["read"]).replace('"', "") if found else ""
     if table.startswith("pg_") or (not table and _CATALOG in head):
