@@ -14,7 +14,7 @@ from rich.console import Console
 from benchmarks.figure import Figure, machine, show
 from benchmarks.stage import Stage
 
-SHORT = ("write_with_event", "event_latency", "backlog", "warm_up")
+SHORT = ("write_with_event", "event_latency", "backlog", "warm_up", "drawing")
 LONG = ("memory", "cold_up")
 
 
