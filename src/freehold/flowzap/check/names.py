@@ -164,7 +164,9 @@ class Resolver:
         return False
 
     def _loop(self, loop: LoopLine, block: Block | None) -> LoopLine:
-        known = [word for word in loop.members if self._is_declared(loop, word, "FZ503")]
+        declared = [word for word in loop.members if self._is_declared(loop, word, "FZ503")]
+        # A node outside all lanes has its own problem, and is not in the graph.
+        known = [word for word in declared if self.homes[word.text][0]]
         home = self._loop_home(loop, block)
         if block is None and home is not None:
             mend = f"Move it into lane {home.id}; `fz fmt` does."
