@@ -54,6 +54,9 @@ async def test_store_that_went_back_behind_its_topic_publishes_nothing(
             await until(lambda: progress.state is RelayState.RETRYING, "the relay gives up, and tries again")
 
             assert "went back in time" in progress.last_error
+            answer = await running.client.get("/readyz?verbose")
+            assert answer.status_code == 200  # the API goes on
+            assert "went back in time" in answer.text
             assert (await users.store.backlog()).rows == 1
             assert await topic.records() == shipped
 
