@@ -98,3 +98,17 @@ def test_freeholds_own_tables_are_bookkeeping() -> None:
 
     assert [step.does for step in steps_of(recorder) if step.detail == "INSERT freehold.outbox"] == ["query"]
     assert find([step for step in steps_of(recorder) if step.is_internal], "query", "users")
+
+
+def test_span_that_came_twice_counts_once() -> None:
+    assert len(follow([*shop(), *shop()], LANDSCAPE)) == len(follow(shop(), LANDSCAPE))
+
+
+def test_spans_nested_without_end_are_followed_as_far_as_any_program_nests() -> None:
+    recorder = Recorder()
+    inside = recorder.request("users", "GET /users")
+    for _ in range(5_000):
+        inside = recorder.span("deeper", "internal", "users", inside)
+    recorder.statement("users", "SELECT", "users", inside)
+
+    assert [step.does for step in follow(recorder.spans, LANDSCAPE)] == ["ask", "request", "answer", "receive"]

@@ -145,6 +145,7 @@ def test_call_that_no_edge_allows_is_named_and_costs_fitness() -> None:
         ("orders", "users", "API")
     ]
     assert verdict.fitness < 1.0
+    assert "n8" not in {deviation.node for deviation in verdict.deviations}  # told by the call that led there
     assert not verdict.holds
 
 

@@ -84,7 +84,7 @@ def export(url: str, spans: Sequence[Span]) -> None:
 
 
 def test_what_was_seen_is_told_as_json(tmp_path: Path) -> None:
-    done = verify(tmp_path, put(), "--json")
+    done = verify(tmp_path, put(), "--json", "--out", "report.html")
     told: dict[str, Any] = json.loads(done.stdout)
 
     assert done.returncode == 0, done.stderr
@@ -98,6 +98,9 @@ def test_what_was_seen_is_told_as_json(tmp_path: Path) -> None:
         ("n5", "n3", True),
     ]
     assert (told["undeclared"], told["fitness"]) == ([], 1.0)
+    page = (tmp_path / "report.html").read_text()
+    assert "5 of 5 nodes, 4 of 4 edges seen" in page
+    assert "<script" not in page
 
 
 def test_lines_in_a_pipe_are_plain_and_the_loudest_is_there(tmp_path: Path) -> None:
@@ -125,6 +128,7 @@ def test_port_that_is_taken_is_said(tmp_path: Path) -> None:
     ("arguments", "said"),
     [
         (("--diagram", "nowhere.fz"), "there is no diagram nowhere.fz"),
+        (("--diagram", sys.executable), "the diagram cannot be read"),
         (("--out", "report.doc"), "report.doc ends in none of .html, .svg"),
     ],
 )

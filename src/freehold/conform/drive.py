@@ -35,6 +35,7 @@ OTLP_PORT = 4318
 SETTLED_S = 20.0
 POLL_S = 0.1
 EXPORTED_S = 20.0
+REMOVED_S = 10.0
 LINES_SHOWN = 10
 # Beside ours, what would sample or redirect spans must not reach the processes.
 _NOT_PASSED_ON = ("OTEL_",)
@@ -137,7 +138,15 @@ def _running(target: str, collector: str, say: Callable[[str], None]) -> Iterato
         finally:
             stop(place, say)
     finally:
+        _remove(directory)
+
+
+def _remove(directory: Path) -> None:
+    """Delete all data; what a server that was ended while it started still writes is deleted too."""
+    limit = time.monotonic() + REMOVED_S
+    while directory.exists() and time.monotonic() < limit:
         shutil.rmtree(directory, ignore_errors=True)
+        time.sleep(POLL_S if directory.exists() else 0)
 
 
 def _start(target: str, directory: Path, environment: Mapping[str, str], say: Callable[[str], None]) -> None:

@@ -8,7 +8,7 @@ event's trace context says; a batch that was made of several events is linked to
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from freehold.conform.landscape import Landscape
 from freehold.conform.span import Span
@@ -19,12 +19,18 @@ Key = tuple[str, str]
 Event = tuple[str, str, str, str]  # owner, trace, publishing span, class
 # Freehold's own tables and collections: bookkeeping that no diagram draws.
 _OWN_TABLES = ("freehold.", "freehold_")
+# No program nests its work like this; Python's own stack ends soon after.
+DEPTH_MAX = 150
 _WRITES = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE", "COPY", "FINDANDMODIFY", "BULKWRITE"})
 
 
 def follow(spans: Iterable[Span], landscape: Landscape) -> list[Step]:
-    """Give the steps of all traces; `after` holds indexes into the list."""
-    return _Follower(sorted(spans, key=lambda span: (span.began_ns, span.key)), landscape).run()
+    """Give the steps of all traces; `after` holds indexes into the list.
+
+    A span that came twice (an exporter tried again) counts once; what is nested deeper than DEPTH_MAX is left out.
+    """
+    unique = {span.key: span for span in spans}.values()
+    return _Follower(sorted(unique, key=lambda span: (span.began_ns, span.key)), landscape).run()
 
 
 class _Follower:
@@ -38,6 +44,7 @@ class _Follower:
         self._published: dict[Event, int] = {}
         self._consumed: dict[Key, set[int]] = {}
         self._callers = self._find_callers()
+        self._depth = 0
 
     def run(self) -> list[Step]:
         roots, background = self._tell_apart()
@@ -91,6 +98,14 @@ class _Follower:
 
     def _activity(self, span: Span, before: set[int]) -> set[int]:
         """Write down what a span and its parts do, after `before`; give what its end leaves behind."""
+        if self._depth >= DEPTH_MAX:
+            return before
+        self._depth += 1
+        left = self._dispatch(span, before)
+        self._depth -= 1
+        return left
+
+    def _dispatch(self, span: Span, before: set[int]) -> set[int]:
         if span.kind == "server":
             return self._request(span, before)
         if "db.system.name" in span.attributes:
@@ -237,12 +252,19 @@ class _Follower:
 
     def _is_in_background(self, span: Span) -> bool:
         """Tell whether a span is part of applying events."""
-        above = self._by_key.get(span.parent_key)
-        while above is not None and above.kind != "server":
-            if above.kind == "consumer":
-                return True
-            above = self._by_key.get(above.parent_key)
+        for above in self._above(span):
+            if above.kind in {"server", "consumer"}:
+                return above.kind == "consumer"
         return False
+
+    def _above(self, span: Span) -> Iterator[Span]:
+        """Give the spans that a span is part of, from the nearest on; strangers' spans may run in circles."""
+        above = self._by_key.get(span.parent_key)
+        seen = {span.key}
+        while above is not None and above.key not in seen:
+            yield above
+            seen.add(above.key)
+            above = self._by_key.get(above.parent_key)
 
     def _consume(self, span: Span) -> None:
         """Write down that an event was taken from the topic, and what follows from it in this trace."""
@@ -274,12 +296,10 @@ class _Follower:
 
     def _find_published(self, span: Span, owner: str, name: str) -> set[int]:
         """Find where the event was committed: at the span that is its parent, or in one around it."""
-        above = self._by_key.get(span.parent_key)
-        while above is not None:
+        for above in self._above(span):
             published = self._published.get((owner, *above.key, name))
             if published is not None:
                 return {published}
-            above = self._by_key.get(above.parent_key)
         return set()
 
     def _send(self, span: Span) -> None:

@@ -75,6 +75,7 @@ class _Player:
         deviations: dict[str, list[Step]] = defaultdict(list)
         rounds: dict[tuple[str, str], int] = defaultdict(int)
         moves = misfits = 0
+        beyond: set[int] = set()
         for index, step in enumerate(self._steps):
             for node in self._at[index]:
                 nodes[node].add(step, step.took_ns or None)
@@ -86,8 +87,10 @@ class _Player:
             moves += 1
             if access is not None and not self._declared.allows(access):
                 undeclared[access].append(step)
+                beyond.add(index)
                 misfits += 1
-            elif not self._is_led_to(index):
+            # What an undeclared access leads to is told by that access.
+            elif not (step.after & beyond or self._is_led_to(index)):
                 deviations[self._at[index][0]].append(step)
                 misfits += 1
         return Replay(nodes, edges, undeclared, deviations, rounds, moves, misfits)
