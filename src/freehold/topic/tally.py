@@ -6,6 +6,7 @@ deleted, needs no right that an owner has not, and no reader of the topic ever m
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
@@ -16,6 +17,13 @@ from freehold.topic.failure import LOG_LEVEL, explained, failed, log
 
 REQUEST_TIMEOUT_S = 5.0
 PARTITION = 0
+ASK_AGAIN_S = 0.05
+# On a cluster's first day, or after a restart, its groups are looked after a moment later than its topics.
+_PASSING = {
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+}
 
 
 class TopicTally:
@@ -36,10 +44,15 @@ class TopicTally:
         doing = f"read how far topic {self._topic} has followed its store"
         self.close()
         self._consumer = Consumer(self._settings(), logger=log)
-        try:
-            [place] = self._consumer.committed([TopicPartition(self._topic, PARTITION)], timeout=REQUEST_TIMEOUT_S)
-        except KafkaException as error:
-            raise failed(doing, error) from error
+        until = time.monotonic() + REQUEST_TIMEOUT_S
+        while True:
+            try:
+                [place] = self._consumer.committed([TopicPartition(self._topic, PARTITION)], timeout=REQUEST_TIMEOUT_S)
+                break
+            except KafkaException as error:
+                if error.args[0].code() not in _PASSING or time.monotonic() > until:
+                    raise failed(doing, error) from error
+                time.sleep(ASK_AGAIN_S)
         if place.error is not None:
             raise explained(doing, place.error)
         return max(0, place.offset)
