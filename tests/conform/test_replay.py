@@ -165,6 +165,17 @@ def test_access_to_another_services_data_is_the_loudest() -> None:
     assert verdict.undeclared[0].details == ("SELECT users",)
 
 
+def test_second_store_with_another_ones_credentials_is_named() -> None:
+    recorder = Recorder()
+    through = recorder.request("gateway", "GET /orders")
+    inside = recorder.request("orders", "GET /orders", recorder.call("gateway", "orders", through))
+    recorder.commit("users", "peek", inside)
+    recorder.spans[-1] = dataclasses.replace(recorder.spans[-1], service="orders")
+    verdict = judged([*shop(), *recorder.ended()], bound(SHOP))
+
+    assert [found.what for found in verdict.undeclared] == ["orders -> the store of users"]
+
+
 def test_topic_that_is_read_without_being_drawn_is_named() -> None:
     recorder = Recorder()
     written = recorder.commit("orders", "place", recorder.request("orders", "POST /orders"), "OrderPlaced")

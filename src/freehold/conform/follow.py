@@ -43,6 +43,7 @@ class _Follower:
         self._topics: dict[Event, int] = {}
         self._published: dict[Event, int] = {}
         self._consumed: dict[Key, set[int]] = {}
+        self._components = landscape.components()
         self._callers = self._find_callers()
         self._depth = 0
 
@@ -75,6 +76,10 @@ class _Follower:
                 self._parts.setdefault(parent.key, []).append(span)
         return roots, background
 
+    def _component(self, span: Span) -> str:
+        """Say whose span it is: the process's, whatever it opened in another's name; else what the span itself says."""
+        return span.service if span.service in self._components else span.text(SERVICE) or span.service
+
     def _find_callers(self) -> dict[Key, Span]:
         """Find who made a request that carries no trace: the connection's two ends name the same port."""
         ends = {
@@ -86,7 +91,7 @@ class _Follower:
         for span in self._spans:
             if span.kind == "server" and self._by_key.get(span.parent_key) is None:
                 caller = ends.get(span.number("network.peer.port"))
-                if caller is not None and self._component_at(caller) == span.text(SERVICE):
+                if caller is not None and self._component_at(caller) == self._component(span):
                     found[span.key] = caller
         return found
 
@@ -131,7 +136,7 @@ class _Follower:
         return everything or set(before)
 
     def _request(self, span: Span, before: set[int]) -> set[int]:
-        who, path, status = _component(span), span.text("url.path"), span.number("http.response.status_code")
+        who, path, status = self._component(span), span.text("url.path"), span.number("http.response.status_code")
         method, route = span.text("http.request.method"), span.text("http.route")
         operation = f"{method} {route or path}"
         is_from_outside = not before
@@ -171,7 +176,7 @@ class _Follower:
         self._steps[index].at_ns, self._steps[index].took_ns = span.ended_ns, 0
 
     def _call(self, span: Span, before: set[int], what: str) -> set[int]:
-        called = self._add("call", span, _component(span), what, before, detail=self._called_operation(span))
+        called = self._add("call", span, self._component(span), what, before, detail=self._called_operation(span))
         return {called} | self._sequence(span, {called})
 
     def _called_operation(self, span: Span) -> str:
@@ -183,7 +188,7 @@ class _Follower:
     def _callee(self, span: Span) -> str:
         for part in self._parts.get(span.key, ()):
             if part.kind == "server":
-                return _component(part)
+                return self._component(part)
         return span.text("peer.service") or self._component_at(span) or _address(span)
 
     def _component_at(self, span: Span) -> str:
@@ -191,7 +196,7 @@ class _Follower:
 
     def _connect(self, span: Span, before: set[int]) -> set[int]:
         """Judge a bare connection by where it leads: it says nothing where it is part of what is known anyway."""
-        who, port = _component(span), span.number("server.port")
+        who, port = self._component(span), span.number("server.port")
         called = self._component_at(span)
         parent = self._by_key.get(span.parent_key)
         if parent is not None and (parent.text("peer.service") or "db.system.name" in parent.attributes):
@@ -206,8 +211,9 @@ class _Follower:
         return {self._add("query", span, who, min(owners), before, detail="connect")}
 
     def _transaction(self, span: Span, before: set[int]) -> set[int]:
-        who = _component(span)
-        begun = self._add("commit", span, who, who, before, detail=span.text(OPERATION))
+        who = self._component(span)
+        # A second store of Freehold's, opened with another service's credentials, says whose it is.
+        begun = self._add("commit", span, who, span.text(STORE) or who, before, detail=span.text(OPERATION))
         left = self._sequence(span, {begun})
         if left == {begun}:
             queried = self._add("query", span, who, who, {begun})
@@ -221,7 +227,7 @@ class _Follower:
         return {begun, *left, *published}
 
     def _statement(self, span: Span, before: set[int]) -> set[int]:
-        who, owner = _component(span), self._owner_of(span)
+        who, owner = self._component(span), self._owner_of(span)
         table, operation = span.text("db.collection.name"), span.text("db.operation.name")
         is_write = operation.upper() in _WRITES
         does: Does = "query"
@@ -268,7 +274,7 @@ class _Follower:
 
     def _consume(self, span: Span) -> None:
         """Write down that an event was taken from the topic, and what follows from it in this trace."""
-        who, source = _component(span), span.text(TOPIC)
+        who, source = self._component(span), span.text(TOPIC)
         name = span.text(OPERATION).rpartition(".")[2]
         topic = self._topic(span, source, name)
         consumed = self._add("consume", span, who, source, {topic}, detail=name)
@@ -303,7 +309,7 @@ class _Follower:
         return set()
 
     def _send(self, span: Span) -> None:
-        who, name = _component(span), span.text(OPERATION).rpartition(".")[2]
+        who, name = self._component(span), span.text(OPERATION).rpartition(".")[2]
         published = self._find_published(span, who, name)
         if not published:
             # What is on its way was committed, also by a handler, whose transaction has no span of its own.
@@ -314,10 +320,6 @@ class _Follower:
         self._steps[topic].after = (self._steps[topic].after - published) | {sent}
         # The relay ends a shipment's spans when all of it is acknowledged.
         self._end(self._add("acknowledge", span, who, who, {topic}, detail=name), span)
-
-
-def _component(span: Span) -> str:
-    return span.text(SERVICE) or span.service
 
 
 def _address(span: Span) -> str:
