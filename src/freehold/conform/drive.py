@@ -1,4 +1,4 @@
-"""Run a system on data of its own, do what its scenarios say, and give all that it exported.
+"""Run a system on data and servers of its own, do what its scenarios say, and give all that it exported.
 
 The system is run by `freehold up` in a temporary directory, as a person would, without the demo data. Each process sends
 its spans to a collector here. When the scenarios are over and nothing is on its way any more, each process gets one more
@@ -37,8 +37,8 @@ POLL_S = 0.1
 EXPORTED_S = 20.0
 REMOVED_S = 10.0
 LINES_SHOWN = 10
-# Beside ours, what would sample or redirect spans must not reach the processes.
-_NOT_PASSED_ON = ("OTEL_",)
+# What would sample or redirect spans, and servers that hold data which is not the run's own.
+_NOT_PASSED_ON = ("OTEL_", "FREEHOLD_POSTGRES_URL", "FREEHOLD_MONGO_URL", "FREEHOLD_KAFKA_URL")
 
 
 @dataclasses.dataclass(frozen=True)
