@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from freehold.cli.output import JSON, SYSTEM, absolute_target, console, here, print_json, say
+from freehold.cli.output import JSON, SYSTEM, absolute_target, here, print_json, say
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from freehold.conform.verdict import Sight, Verdict
+    from freehold.conform.verdict import Verdict
     from freehold.flowzap import Graph
 
 FORMATS = {".html", ".svg"}
@@ -44,6 +42,7 @@ def verify(
     The system is started on data of its own, beside whatever is up here, its scenarios are driven, and it is stopped
     again. Exit code 0 only if every node and edge was seen, and nothing that the diagram does not allow.
     """
+    from freehold.cli.verdict import print_verdict
     from freehold.conform.binding import bind
     from freehold.conform.drive import drive, watch
     from freehold.conform.judge import judge
@@ -74,7 +73,7 @@ def verify(
     if json:
         print_json(verdict)
     else:
-        _print(verdict)
+        print_verdict(verdict)
     if not verdict.holds:
         raise typer.Exit(1)
 
@@ -109,61 +108,3 @@ def _write(out: Path, verdict: Verdict, graph: Graph) -> None:
     text = write_html(verdict, graph) if out.suffix == ".html" else draw_verdict(verdict, graph)
     out.write_text(text, encoding="utf-8")
     say(f"wrote {out}")
-
-
-def _print(verdict: Verdict) -> None:
-    from rich.text import Text
-
-    out = console()
-    if out.is_terminal:
-        out.print(_table(verdict))
-    else:
-        # One line each, for grep and for a log.
-        for sight, *words in _rows(verdict):
-            typer.echo("\t".join((*_cells(sight), *words)))
-    for found in verdict.undeclared:
-        style = "bold white on red" if found.resource == "store" else "bold red"
-        out.print(Text.assemble(("UNDECLARED ", style), found.line()), soft_wrap=True)
-    for deviation in verdict.deviations:
-        out.print(Text(f"out of order: {deviation.what} ({deviation.count}x, trace {deviation.trace})", "yellow"))
-    for problem in verdict.problems:
-        out.print(Text(f"not bound: {problem}", "yellow"))
-    for scenario in verdict.scenarios:
-        if scenario.problem:
-            out.print(Text(f"scenario failed: {scenario.name} {scenario.problem}", "yellow"))
-    for loop in verdict.loops:
-        out.print(
-            f"loop [{loop.condition}]: {loop.rounds} rounds in {loop.count} traces, at most {loop.rounds_max}",
-            markup=False,
-        )
-    out.print(Text(verdict.summary(), "bold green" if verdict.holds else "bold red"))
-
-
-def _table(verdict: Verdict) -> object:
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
-    for column in ("", "times", "p50", "p99", "node or edge", "what it was taken for", "an example's trace"):
-        table.add_column(column, overflow="fold")
-    for sight, *words in _rows(verdict):
-        table.add_row(*(Text(each, "" if sight.seen else "bold yellow") for each in (*_cells(sight), *words)))
-    return table
-
-
-def _rows(verdict: Verdict) -> Iterator[tuple[Sight, str, str, str]]:
-    labels = {node.id: node.label or node.id for node in verdict.nodes}
-    for node in verdict.nodes:
-        yield node, f"{node.lane} / {labels[node.id]}", node.bound_to, node.trace or ""
-    for edge in verdict.edges:
-        said = f" [{edge.label}]" if edge.label else ""
-        name = f"{labels[edge.source]} -> {labels[edge.target]}{said}"
-        yield edge, name, "a branch" if edge.is_branch else "", edge.trace or ""
-
-
-def _cells(sight: Sight) -> tuple[str, str, str, str]:
-    return "seen" if sight.seen else "NEVER", f"{sight.count}x", _ms(sight.p50_ms), _ms(sight.p99_ms)
-
-
-def _ms(value: float | None) -> str:
-    return "" if value is None else f"{value:.1f} ms"
