@@ -58,7 +58,7 @@ def columns_of(graph: Graph, blocked: frozenset[int] = frozenset()) -> list[int]
         edge = graph.edges[place]
         if edge.source != edge.target:
             wish = _wish(edge, index, company, depth)
-            if place in blocked:
+            if place in blocked and wish.step == 0:
                 wish = Wish(wish.earlier, wish.later, 1, 1.5)
             (firm if order.accept(wish.earlier, wish.later) else loose).append(wish)
     columns = _longest_paths(len(graph.nodes), firm, order)

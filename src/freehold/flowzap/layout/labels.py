@@ -13,6 +13,7 @@ NODE_SIZE = 13.0
 EDGE_SIZE = 11.5
 SMALL_SIZE = 10.5
 EDGE_WIDTH_MAX = 124.0
+CAPTION_LINES_MAX = 3
 _GAP = 4.0
 _LEAST = {"circle": (52.0, 46.0), "rectangle": (128.0, 50.0), "diamond": (120.0, 78.0), "taskbox": (156.0, 62.0)}
 
@@ -43,7 +44,7 @@ def face_of(node: Node, mark: Mark | None) -> Face:
         rows.append(("owner", set_text(node.owner, SMALL_SIZE, inner - 14, lines_max=1)))
         rows.append(("system", set_text(node.system, SMALL_SIZE, inner - 14, lines_max=1)))
     if mark is not None and mark.caption:
-        rows.append(("caption", set_text(mark.caption, SMALL_SIZE, inner, lines_max=2)))
+        rows.append(("caption", _caption(mark.caption, inner)))
     kept = tuple((role, text) for role, text in rows if text.lines)
     width, height = _outer(node, kept)
     details = [
@@ -134,6 +135,20 @@ def wire_face_of(label: str, title: str, mark: Mark | None, *, width_max: float 
     """Set the texts of a wire between any two things."""
     rows = [("label", set_text(label, EDGE_SIZE, width_max, lines_max=5))]
     if mark is not None:
-        rows.append(("caption", set_text(mark.caption, SMALL_SIZE, width_max, lines_max=3)))
+        rows.append(("caption", _caption(mark.caption, width_max)))
     whole = "\n".join(each for each in (label, title, mark.caption if mark else "") if each)
     return EdgeFace(tuple((role, text) for role, text in rows if text.lines), whole)
+
+
+def _caption(caption: str, width_max: float) -> Text:
+    """Set what was seen; its parts, told apart by commas, stay whole if they can."""
+    lines: list[str] = []
+    for part in visible(caption).split(", "):
+        if lines and width_of(f"{lines[-1]}, {part}", SMALL_SIZE) <= width_max:
+            lines[-1] += f", {part}"
+        else:
+            lines.append(part)
+    widest = max(width_of(line, SMALL_SIZE) for line in lines)
+    if not caption or widest > width_max or len(lines) > CAPTION_LINES_MAX:
+        return set_text(caption, SMALL_SIZE, width_max, lines_max=CAPTION_LINES_MAX)
+    return Text(tuple(lines), SMALL_SIZE, widest)

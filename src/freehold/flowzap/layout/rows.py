@@ -39,8 +39,14 @@ class _Block:
         return spans
 
 
-def rows_of(graph: Graph, columns: Sequence[int]) -> tuple[list[int], list[int]]:
-    """Give each node's row over the whole picture, and each lane's number of rows (at least 1)."""
+def rows_of(graph: Graph, columns: Sequence[int], turned: frozenset[str] = frozenset()) -> tuple[list[int], list[int]]:
+    """Give each node's row over the whole picture, and each lane's number of rows (at least 1).
+
+    Args:
+        graph: The diagram.
+        columns: Of its nodes.
+        turned: Lanes whose flows are stacked from the bottom up.
+    """
     index = {node.id: place for place, node in enumerate(graph.nodes)}
     block_of = {place: _Block({place: 0}, {(0, columns[place])}, place) for place in range(len(graph.nodes))}
     for edge in sorted(graph.edges, key=lambda each: _FIRST.get((each.source_side, each.target_side), 2)):
@@ -53,6 +59,8 @@ def rows_of(graph: Graph, columns: Sequence[int]) -> tuple[list[int], list[int]]
     for lane in graph.lanes:
         members = [place for place, node in enumerate(graph.nodes) if node.lane == lane.id]
         blocks = sorted({id(block_of[place]): block_of[place] for place in members}.values(), key=lambda b: b.first)
+        if lane.id in turned:
+            blocks.reverse()
         height = _stack(blocks, columns, rows, base)
         heights.append(height)
         base += height

@@ -9,10 +9,9 @@ from freehold.flowzap.graph import Graph, Loop
 from freehold.flowzap.layout import captions
 from freehold.flowzap.layout.arrange import Arranged, Cell, Ground, Link, arrange
 from freehold.flowzap.layout.captions import Caption, Crowd
-from freehold.flowzap.layout.columns import columns_of
+from freehold.flowzap.layout.cells import Choice, best_choice, cells_of
 from freehold.flowzap.layout.labels import EdgeFace, edge_face_of, face_of, pieces_of, wire_face_of
 from freehold.flowzap.layout.lettering import set_text
-from freehold.flowzap.layout.rows import blocked_by_nodes, rows_of
 from freehold.flowzap.layout.scene import Band, Box, Figure, Frame, Line, Piece, Scene
 from freehold.flowzap.layout.spacing import Axis
 from freehold.flowzap.overlay import Mark, Overlay, Undeclared
@@ -24,22 +23,22 @@ FRAME_AWAY = 9.0
 FRAME_STEP = 3.0
 FRAME_LABEL_ROOM = 22.0
 PORT_STEP = 14.0
-BLOCKED_ROUNDS = 4
 LOOP_SIGN_ROOM = 15.0
 GUTTER_STEP = 16.0
 
 
 def workflow(graph: Graph, overlay: Overlay) -> Scene:
-    """Lay the workflow view out."""
-    view = _Workflow(graph, overlay)
-    return view.scene()
+    """Lay the workflow view out; where things stand follows from the diagram alone, whatever lies on it."""
+    choice = best_choice(graph, lambda tried: _Workflow(graph, Overlay(), tried).scene())
+    return _Workflow(graph, overlay, choice).scene()
 
 
 class _Workflow:
-    def __init__(self, graph: Graph, overlay: Overlay) -> None:
+    def __init__(self, graph: Graph, overlay: Overlay, choice: Choice) -> None:
         self.graph, self.overlay = graph, overlay
         self.index = {node.id: place for place, node in enumerate(graph.nodes)}
-        self.columns, self.rows, self.heights = _cells_of(graph)
+        cells = cells_of(graph, choice)
+        self.columns, self.rows, self.heights = cells.columns, cells.rows, cells.heights
         self.first_rows = [sum(self.heights[:place]) for place in range(len(self.heights) + 1)]
         self.faces = [face_of(node, overlay.nodes.get(node.id)) for node in graph.nodes]
         self.edge_faces = [self._edge_face(place) for place in range(len(graph.edges))]
@@ -273,19 +272,6 @@ def _gutter_ends(extras: Sequence[Undeclared], bands: dict[str, Band]) -> list[t
         for number, end in enumerate(ends):
             heights[end] = header.centre[1] + (number - (len(ends) - 1) / 2) * step
     return [(heights[2 * k], heights[2 * k + 1]) if known[k] else None for k in range(len(extras))]
-
-
-def _cells_of(graph: Graph) -> tuple[list[int], list[int], list[int]]:
-    """Give columns, rows and the lanes' heights; what would have to run through a node is set aside by a column."""
-    blocked: frozenset[int] = frozenset()
-    for _ in range(BLOCKED_ROUNDS):
-        columns = columns_of(graph, blocked)
-        rows, heights = rows_of(graph, columns)
-        found = blocked_by_nodes(graph, columns, rows)
-        if found <= blocked:
-            break
-        blocked |= found
-    return columns, rows, heights
 
 
 def _titled(loop: Loop, outline: list[Box], crowd: Crowd) -> tuple[Frame, bool]:

@@ -18,7 +18,6 @@ def svg(scene: Scene, theme_name: ThemeName, *, heading: str = "") -> str:
     theme = THEMES[theme_name]
     width, height = round(scene.width + 0.499), round(scene.height + 0.499)
     parts = [
-        title(heading or f"{scene.view} view"),
         element("rect", {"width": width, "height": height, "fill": theme.page}),
         *(_band(band, scene, theme) for band in scene.bands),
         *(_bar(lane, box, theme) for lane, box in scene.bars),
@@ -35,6 +34,8 @@ def svg(scene: Scene, theme_name: ThemeName, *, heading: str = "") -> str:
         "width": width,
         "height": height,
         "role": "img",
+        # No title: it would show up wherever the pointer rests.
+        "aria-label": heading or f"{scene.view} view",
         "font-family": FONT,
     }
     return element("svg", opening, "\n" + joined(parts) + "\n") + "\n"
