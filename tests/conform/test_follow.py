@@ -72,6 +72,23 @@ def test_work_that_goes_on_in_another_trace_by_links_follows_each_event() -> Non
     assert copied.is_of_event("UserUpdated")
 
 
+def test_handler_and_what_it_publishes_are_followed_on() -> None:
+    recorder = Recorder()
+    written = recorder.commit("users", "change", recorder.request("users", "PUT /users/{id}"), "UserUpdated")
+    recorder.send("users", "UserUpdated", written)
+    handled = recorder.apply("orders", "users", "UserUpdated", written)
+    recorder.spans[-1] = handled = dataclasses.replace(handled, name="handle users.UserUpdated")
+    recorder.statement("orders", "insert", "letters", handled)
+    recorder.send("orders", "OrderPlaced", handled)
+    steps = steps_of(recorder)
+    published = next(step for step in steps if (step.does, step.who) == ("publish", "orders"))
+
+    assert before(steps, find(steps, "handle", "orders")) == {("consume", "orders")}
+    assert before(steps, find(steps, "query", "orders")) == {("handle", "orders")}
+    assert before(steps, published) == {("handle", "orders")}
+    assert before(steps, find(steps, "send", "orders")) == {("publish", "orders")}
+
+
 def test_transaction_that_failed_has_published_nothing() -> None:
     recorder = Recorder()
     recorder.commit("users", "change", recorder.request("users", "PUT /users/{id}"), "UserUpdated")

@@ -31,8 +31,8 @@ def print_verdict(verdict: Verdict) -> None:
         # One line each, for grep and for a log.
         for sight, *words in (*_nodes(verdict), *_edges(verdict)):
             typer.echo("\t".join((*_cells(sight), *words)))
-    for words, style, rest in (*_asides(verdict), *_undeclared(verdict)):
-        out.print(Text.assemble((words, style), f" {rest}"), soft_wrap=True)
+    for said, style, rest in (*_asides(verdict), *_undeclared(verdict)):
+        out.print(Text.assemble((said, style), f" {rest}"), soft_wrap=True)
     out.print(Text(verdict.summary(), "bold green" if verdict.holds else "bold red"))
 
 
