@@ -36,6 +36,7 @@ def assert_sound(document: Document) -> None:
 
 @given(ANY_TEXT)
 @QUICK
+@example("x n1: circle { # a")
 def test_any_text_is_read_without_loss(text: str) -> None:
     document = parse(text)
 

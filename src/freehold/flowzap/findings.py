@@ -23,6 +23,8 @@ class Findings:
         self.suggester = Suggester()
         # Ids that stand in what could not be read: nothing is said of them twice.
         self.doubtful: set[str] = set()
+        # Ids that edges and loops say and no node has.
+        self.missing: set[str] = set()
         self._left_out = 0
         self._marks: set[tuple[str, int]] = set()
 
@@ -79,7 +81,7 @@ class Findings:
 
     def has_label_problem(self, line: int) -> bool:
         """Tell whether the label of a line's edge was not understood."""
-        return any(self.has(code, line) for code in ("FZ009", "FZ313", "FZ314", "FZ315"))
+        return any(self.has(code, line) for code in ("FZ008", "FZ009", "FZ313", "FZ314", "FZ315"))
 
     def is_alone(self, line: int) -> bool:
         """Tell whether a line holds one statement, so that it can be moved or removed whole."""

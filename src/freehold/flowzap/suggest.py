@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Iterator
 
 # A hostile file can ask for a million comparisons; nobody reads more suggestions than these pay for.
 COMPARISONS_MAX = 3_000
@@ -38,12 +38,18 @@ class Suggester:
         return best
 
     def nearest_id(self, word: str, known: Container[str]) -> str | None:
-        """Give the declared node id that one slip of the finger turns into `word`."""
+        """Give the declared node id that one slip of the finger turns into `word`, the likeliest."""
+        return next(iter(self.near_ids(word, known)), None)
+
+    def near_ids(self, word: str, known: Container[str]) -> Iterator[str]:
+        """Give all declared node ids that one slip of the finger turns into `word`."""
         if word.casefold() in known:
-            return word.casefold()
+            yield word.casefold()
+        if f"n{word}" in known:
+            yield f"n{word}"
         digits = word[1:]
         if len(digits) > DIGITS_MAX or not digits.isdecimal() or not digits.isascii():
-            return None
+            return
         places = range(len(digits))
         slips = [digits[:at] + digits[at + 1 :] for at in places]
         slips += [digits[:at] + digits[at + 1] + digits[at] + digits[at + 2 :] for at in places[:-1]]
@@ -51,7 +57,7 @@ class Suggester:
         changed = [digits[:at] + digit + digits[at + 1 :] for at in places for digit in "0123456789"]
         slips += sorted(changed, key=lambda slip: abs(int(slip) - int(digits)))
         slips += [digits[:at] + digit + digits[at:] for at in range(len(digits) + 1) for digit in "0123456789"]
-        return next((f"n{slip}" for slip in slips if f"n{slip}" in known), None)
+        yield from (f"n{slip}" for slip in slips if f"n{slip}" in known)
 
 
 def _folded(word: str) -> str:

@@ -47,7 +47,9 @@ class Flow:
         put(code, found.line.line, span, message, mend)
 
     def _check_orphan(self, name: str, node: NodeLine) -> None:
-        if not self.leaving[name] and not self.entering[name]:
+        # Where an edge names a node that there is not, and this one is so named but for a slip, it is that one.
+        meant = self.findings.suggester.nearest_id(name, self.findings.missing) if self.findings.missing else None
+        if not self.leaving[name] and not self.entering[name] and meant is None:
             span = (node.id.start, node.end)
             mend = "Lead an edge to it or from it, or remove it."
             self.findings.add("FZ401", node.line, span, f"No edge leads to {name} or from it", mend)
@@ -141,6 +143,8 @@ class Flow:
 
     def _check_apart(self) -> None:
         """Report where a lane goes back to a flow after an edge of another one that it never touches."""
+        if self.findings.doubtful:
+            return
         flows = _flows(self.names.edges)
         seen: dict[int, set[int]] = collections.defaultdict(set)
         current: dict[int, int] = {}

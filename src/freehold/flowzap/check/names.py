@@ -6,6 +6,7 @@ The graph holds what is understood, in the order that the strict form has: lane 
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterable
 
 from freehold.flowzap.check.outline import Block, Outline
@@ -36,6 +37,10 @@ class Names:
     graph: Graph
 
 
+# `Usersn4`: the dot between lane and node is missing.
+GLUED = re.compile(r"([A-Za-z]\w*?)(n[1-9][0-9]*)")
+
+
 class Resolver:
     """Resolves ids and checks what lanes stand before them."""
 
@@ -45,13 +50,15 @@ class Resolver:
         self.nodes: dict[str, NodeLine] = {}
         self.homes: dict[str, list[Block | None]] = {}
         self.blocks = {block.id: block for block in reversed(outline.blocks)}
-        self.missing: set[str] = set()
-        self.has_twins = False
+        self.twins: set[str] = set()
+        self.right_lanes: set[str] = set()
+        self.unknown_lanes: dict[tuple[str, str], list[tuple[EdgeLine, End]]] = {}
 
     def resolve(self) -> Names:
         """Resolve everything."""
         self._declare()
         edges = [found for line, block in self.outline.edges if (found := self._edge(line, block))]
+        self._report_unknown_lanes()
         loops = [(self._loop(line, block), self._loop_home(line, block)) for line, block in self.outline.loops]
         self._check_numbers()
         home = {identifier: block for identifier, blocks in self.homes.items() if (block := blocks[0])}
@@ -63,7 +70,7 @@ class Resolver:
         for node, block in everything:
             name = node.id.text
             if name and name in self.nodes:
-                self.has_twins = True
+                self.twins.add(name)
                 span = (node.id.start, node.id.end)
                 mend = f"It is declared in line {self.nodes[name].line}; give this one a number that is free."
                 self.findings.add("FZ203", node.line, span, f"Node {name} is declared again", mend)
@@ -89,11 +96,19 @@ class Resolver:
     def _is_declared(self, line: EdgeLine | LoopLine, word: Word, code: str) -> bool:
         if word.text in self.nodes:
             return True
-        self.missing.add(word.text)
-        if word.text in self.findings.doubtful:
+        self.findings.missing.add(word.text)
+        is_twin = self.twins and self.findings.suggester.nearest_id(word.text, self.twins)
+        if word.text in self.findings.doubtful or is_twin:
             # It stands in a line that could not be read, where the problem is.
             return False
-        nearest = self.findings.suggester.nearest_id(word.text, self.nodes)
+        near = list(self.findings.suggester.near_ids(word.text, self.nodes))
+        # Any of them may be the node that was meant, and then has this edge.
+        self.findings.doubtful.update(near)
+        glued = GLUED.fullmatch(word.text)
+        if glued and glued[1] in self.blocks and glued[2] in self.nodes:
+            near = [f"{glued[1]}.{glued[2]}"]
+            self.findings.doubtful.add(glued[2])
+        nearest = near[0] if near else None
         mend = f"Did you mean {nearest}? Else declare it in a lane." if nearest else "Declare it in a lane."
         self.findings.add(code, line.line, (word.start, word.end), f"There is no node {short(word.text)}", mend)
         return False
@@ -151,17 +166,34 @@ class Resolver:
         assert prefix is not None  # whoever calls has looked
         ids = [block.id for block in homes if block]
         if home is None or prefix.text in ids or not home.opening.is_valid:
+            self.right_lanes.update(ids)
             return True
-        change = self.findings.edit(line.line, prefix.start, prefix.end, home.id)
         if prefix.text in self.blocks:
+            change = self.findings.edit(line.line, prefix.start, prefix.end, home.id)
             said = f"{end.id.text} is in lane {home.id}, not in {prefix.text}"
-            code = "FZ307"
+            mend = f"Did you mean {home.id}? {end.id.text} is there."
+            self.findings.add("FZ307", line.line, (prefix.start, prefix.end), said, mend, [change])
         else:
-            said = f"There is no lane {short(prefix.text)}"
-            code = "FZ306"
-        mend = f"Did you mean {home.id}? {end.id.text} is there."
-        self.findings.add(code, line.line, (prefix.start, prefix.end), said, mend, [change])
+            self.unknown_lanes.setdefault((prefix.text, home.id), []).append((line, end))
         return False
+
+    def _report_unknown_lanes(self) -> None:
+        """Report each lane that there is not; once where all say it so, since then its declaration is the odd one."""
+        for (wrong, right), places in self.unknown_lanes.items():
+            is_one = right not in self.right_lanes and len(places) > 1
+            for group in [places] if is_one else [[place] for place in places]:
+                line, end = group[0]
+                assert end.lane is not None  # it is what is wrong
+                said = f"There is no lane {short(wrong)}"
+                mend = f"Did you mean {right}? {end.id.text} is there."
+                if is_one:
+                    mend = f"Did you mean {right}? All {len(places)} edges to it say {short(wrong)}: perhaps the lane's own id is wrong."
+                fix = [
+                    self.findings.edit(other.line, there.lane.start, there.lane.end, right)
+                    for other, there in group
+                    if there.lane
+                ]
+                self.findings.add("FZ306", line.line, (end.lane.start, end.lane.end), said, mend, fix)
 
     def _loop(self, loop: LoopLine, block: Block | None) -> LoopLine:
         declared = [word for word in loop.members if self._is_declared(loop, word, "FZ503")]
@@ -184,9 +216,9 @@ class Resolver:
     def _check_numbers(self) -> None:
         """Report gaps in the numbers; not where ids are wrong in another way, which leaves gaps by itself."""
         numbers = sorted(int(name[1:]) for name in self.nodes if _is_id(name))
-        if self.has_twins or len(numbers) < len(self.nodes):
+        if self.twins or self.findings.missing or len(numbers) < len(self.nodes):
             return
-        spoken_of = {int(name[1:]) for name in self.missing | self.findings.doubtful if _is_id(name)}
+        spoken_of = {int(name[1:]) for name in self.findings.doubtful if _is_id(name)}
         before = 0
         for number in numbers:
             absent = [before + 1, number - 1]

@@ -62,6 +62,8 @@ class Outliner:
         self.open: list[Block] = []
         self.by_id: dict[str, Block] = {}
         self.loop: LoopLine | None = None
+        # Nodes outside lanes, one behind the other: one mistake.
+        self.stray_run: list[NodeLine] = []
         self.loop_braces = 0
 
     def take(self, statement: Statement) -> None:
@@ -108,6 +110,10 @@ class Outliner:
 
     def _take_open(self, opening: LaneOpen) -> None:
         self.loop_braces = 0
+        self.stray_run = []
+        if self.open and opening.is_valid and self.open[-1].id == opening.id.text:
+            self._report_again(opening)
+            return
         if self.open:
             self._report_nested(opening)
         earlier = self.by_id.get(opening.id.text) if opening.is_valid else None
@@ -119,6 +125,18 @@ class Outliner:
         self.by_id.setdefault(block.id, block)
         self.outline.blocks.append(block)
         self.open.append(block)
+
+    def _report_again(self, opening: LaneOpen) -> None:
+        """Report a lane's beginning that stands twice; what follows belongs to the lane all the same."""
+        fix = (
+            [self.findings.deletion(opening.line)]
+            if self.findings.is_alone(opening.line) and not self.is_balanced
+            else []
+        )
+        span = (opening.id.start, opening.end)
+        said = f"Lane {opening.id.text} opens again before it ends"
+        self.findings.add("FZ106", opening.line, span, said, "Remove this line.", fix)
+        self.loop_braces += self.is_balanced
 
     def _report_nested(self, opening: LaneOpen) -> None:
         block = self.open[-1]
@@ -140,9 +158,16 @@ class Outliner:
             self.loop_braces -= 1
         elif self.open:
             self.open.pop().close_line = close.line
+        elif self.stray_run:
+            # What begins the lane is missing, which its first node's problem says.
+            self.stray_run = []
         else:
             span = (close.start, close.start + 1)
-            fix = [self.findings.deletion(close.line)] if self.findings.is_alone(close.line) else []
+            is_alone = len(self.findings.lines[close.line - 1].text) < 200 and (
+                self.findings.lines[close.line - 1].text.strip() == "}"
+            )
+            change = self.findings.edit(close.line, close.start, close.start + 1, "")
+            fix = [self.findings.deletion(close.line) if is_alone else change]
             self.findings.add("FZ102", close.line, span, "This brace ends no lane", "Remove it.", fix)
 
     def _take_name(self, name: LaneName) -> None:
@@ -173,9 +198,11 @@ class Outliner:
 
     def _take_node(self, node: NodeLine) -> None:
         if not self.open:
-            mend = "Move it between a lane's `{` and `}`."
-            span = (node.id.start, node.end)
-            self.findings.add("FZ211", node.line, span, f"Node {node.id.text} stands in no lane", mend)
+            if not self.stray_run:
+                mend = "Begin its lane before it, or move it into one."
+                span = (node.id.start, node.end)
+                self.findings.add("FZ211", node.line, span, f"Node {node.id.text} stands in no lane", mend)
+            self.stray_run.append(node)
             self.outline.strays.append(node)
             return
         self.open[-1].nodes.append(node)

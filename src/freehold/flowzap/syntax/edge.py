@@ -19,6 +19,8 @@ DASH = "[-\u2014\u2013\u2212]"
 ARROW = re.compile(rf"<?{DASH}{{2,}}>*|<?{DASH}>+|(?<=[ )]){DASH}(?= )|={{1,3}}>+|\u2192|\u21d2|~>|>")
 LABEL = re.compile(r'\[( *)([\w-]+)( *)([=:])( *)("_*"?)( *)\]')
 TEXT = re.compile(r'"_*"?')
+GLUED = re.compile(r"(n[1-9][0-9]*)[A-Za-z]")
+SIDE = re.compile(r"left|right|top|bottom")
 LABEL_BEGINS = re.compile(r" *(?:\[|label|\|)")
 DEFAULT_SIDES = ("right", "left")
 
@@ -105,15 +107,22 @@ class EdgeReader:
         parenthesis = piece.bare.find("(", start, end)
         head_end = end if parenthesis < 0 else parenthesis
         names = self._names(start, head_end)
-        side, handle = None, None
-        if parenthesis >= 0 and len(names) > 1:
-            handle = names.pop()
-            side = self._side(handle, parenthesis, end, default)
-        if not names or not names[-1].text:
+        side = None
+        if parenthesis >= 0 and len(names) > 1 and names[-2].text and not GLUED.match(names[-1].text):
+            side = self._side(names.pop(), parenthesis, end, default)
+        elif len(names) > 1 and names[-1].text.startswith("handle"):
+            names.pop()
+        while names and not names[-1].text:
+            names.pop()
+        if not names:
             return None
-        identifier = names[-1]
+        # `n1handle(left)`: what begins as an id and goes on as something else lacks the dot.
+        glued = GLUED.match(names[-1].text)
+        identifier = piece.word(names[-1].start, names[-1].start + glued.end(1)) if glued else names[-1]
         lane = piece.word(names[0].start, names[-2].end) if len(names) > 1 else None
         if side is None:
+            guess = SIDE.search(piece.bare, identifier.end, end)
+            default = guess[0] if guess else default
             change = self.findings.edit(piece.line, identifier.end, end, f".handle({default})")
             self.bare_ends.append((piece.word(identifier.start, end), change))
         return End(lane, identifier, side or default)
@@ -150,6 +159,10 @@ class EdgeReader:
             return nearest or default
         elif inner.text != side or piece.bare[handle.end : parenthesis]:
             self._add("FZ011", (handle.end, close + 1), "Blanks stand in the handle", f"Write `({side})`.", f"({side})")
+        if close >= 0 and piece.bare[close + 1 : end].strip(" "):
+            rest = piece.raw[close + 1 : end].strip()
+            said = f"`{short(rest)}` stands behind the handle"
+            self._add("FZ008", (close + 1, end), said, "Remove it.", "")
         return side if side in SIDES else default
 
     def _report_bare_ends(self) -> None:
@@ -159,9 +172,10 @@ class EdgeReader:
         words = [word for word, _ in self.bare_ends]
         span = (words[0].start, words[-1].end)
         names = " and ".join(short(word.text) for word in words)
+        said = f"{names}: `.handle(side)` is missing, or misspelt"
         mend = "Write `.handle(left)`, right, top or bottom: the side where the edge leaves or enters."
         fix = [edit for _, edit in self.bare_ends]
-        self.findings.add("FZ301", self.piece.line, span, f"{names}: the side is missing", mend, fix)
+        self.findings.add("FZ301", self.piece.line, span, said, mend, fix)
 
     def _label(self, at: int) -> str:
         piece = self.piece

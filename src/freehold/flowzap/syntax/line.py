@@ -87,13 +87,24 @@ def _read(
     if text.startswith("#"):
         return (LaneName(line.number, Word(text[1:].strip(" "), start, end)),)
     if text == "loop" or text.startswith(("loop ", "loop[")):
-        return (read_loop(line, raw, start, end, findings),)
+        return _loop_line(line, raw, span, findings)
     if isinstance(before, LoopRest | LoopLine) and IDS.fullmatch(text):
         words = (Word(token[0].rstrip(","), token.start(), token.end()) for token in TOKEN.finditer(raw, start, end))
         return (LoopRest(line.number, tuple(words)),)
-    if _names_lane(raw, start):
+    if not text.startswith(CLOSE) and _names_lane(raw, start):
         return _lane_line(line, raw, span, findings)
     return _pieces(line, lay_texts_aside(line, findings), span, findings)
+
+
+def _loop_line(line: Line, raw: str, span: tuple[int, int], findings: Findings) -> tuple[Statement, ...]:
+    start, end = span
+    if not raw.endswith(CLOSE, start, end) or "{" in raw[raw.rfind("]", start, end) + 1 : end]:
+        return (read_loop(line, raw, start, end, findings),)
+    findings.add(
+        "FZ006", line.number, span, "Several statements stand on one line", "Give each its own; `fz fmt` does."
+    )
+    loop_end = start + len(raw[start : end - 1].rstrip(" "))
+    return (read_loop(line, raw, start, loop_end, findings), LaneClose(line.number, end - 1))
 
 
 def _names_lane(raw: str, start: int) -> bool:
@@ -105,7 +116,7 @@ def _names_lane(raw: str, start: int) -> bool:
 
 def _lane_line(line: Line, raw: str, span: tuple[int, int], findings: Findings) -> tuple[Statement, ...]:
     start, end = span
-    behind = BEHIND_NAME.search(raw, start, end)
+    behind = BEHIND_NAME.search(raw, raw.index("{", start, end), end)
     if behind is None:
         return (read_lane(line, raw, start, end, findings),)
     name_end = len(raw[: behind.start()].rstrip(" "))
@@ -121,8 +132,9 @@ def _lane_line(line: Line, raw: str, span: tuple[int, int], findings: Findings) 
 def _pieces(line: Line, aside: Bare, span: tuple[int, int], findings: Findings) -> tuple[Statement, ...]:
     starts = [found.start() for found in START.finditer(aside.text, *span)]
     if len(starts) > 1 and starts[0] == span[0]:
-        said = "Several statements stand on one line"
-        findings.add("FZ006", line.number, span, said, "Give each its own; `fz fmt` does.")
+        if aside.text.strip(" }"):
+            said = "Several statements stand on one line"
+            findings.add("FZ006", line.number, span, said, "Give each its own; `fz fmt` does.")
         return _split(line, aside, span, findings)
     statement = _piece(Piece(line.number, line.text, aside.text, *span), findings)
     _report_texts(line, aside, (statement,), findings)
@@ -148,6 +160,9 @@ def _report_texts(
     if all(isinstance(statement, Unknown) for statement in statements):
         return
     for code, span, fix in aside.faults:
+        if findings.has("FZ213", line.number):
+            # A quote is missing where the text begins, and the others are out of step.
+            continue
         if code == "FZ009":
             findings.add(code, line.number, span, "The text does not end", 'Write `"` where it ends.', fix)
         else:

@@ -48,9 +48,10 @@ def read_loop(line: Line, raw: str, start: int, end: int, findings: Findings) ->
     condition, at = "", begin.end()
     if close >= 0:
         condition, at = raw[begin.end() : close].strip(), close + 1
-        if condition and (begin[1] != " " or (at < end and raw[at] != " ")):
+        is_near = at < end and raw[at].isalnum()
+        if condition and (begin[1] != " " or is_near):
             fix = [findings.edit(line.number, start + 4, begin.start(2), " ")]
-            fix += [findings.edit(line.number, at, at, " ")] if at < end and raw[at] != " " else []
+            fix += [findings.edit(line.number, at, at, " ")] if is_near else []
             findings.add("FZ011", line.number, (start, at), "No blank stands around the condition", "Write one.", fix)
     if not condition:
         at = _report_no_condition(line, raw, (start, begin.start(2), end), findings)

@@ -14,7 +14,8 @@ NODE = re.compile(
 )
 PAIR = re.compile(r' ([a-z]+):"([^"]*)"')
 ID = re.compile(r"n[1-9][0-9]*")
-HEAD = re.compile(r"([\w-]*)( *)(:?)( *)")
+HEAD = re.compile(r"([\w-]*)( *)(:*)( *)")
+KEY_AND_TEXT = re.compile(r'([\w-]+) *("_*"?)')
 WORD = re.compile(r"[\w-]+")
 KEY = re.compile(r"([\w-]+)( *)([:=])( *)")
 TEXT = re.compile(r'"_*"?')
@@ -54,7 +55,7 @@ class NodeReader:
         identifier = piece.word(*head.span(1))
         if not head[3]:
             self.is_malformed = True
-        elif head[2] or head[4] != " ":
+        elif head[2] or head[4] != " " or head[3] != ":":
             self._add_blanks(head.start(2), head.end(4), ": ")
         shape, at = self._shape(identifier, head.end())
         while (at := piece.blanks(at)) < piece.end:
@@ -102,7 +103,7 @@ class NodeReader:
             return found.end()
         key = KEY.match(piece.bare, at, piece.end)
         if key is None:
-            return None
+            return self._attribute_without_colon(at)
         if piece.bare[at - 1] != " ":
             self._add("FZ011", (at, key.end(1)), f"No blank stands before {key[1]}", "Write one blank.", f" {key[1]}")
         value = TEXT.match(piece.bare, key.end(), piece.end)
@@ -118,12 +119,21 @@ class NodeReader:
         self._keep(key[1], text, key.span(1))
         return end
 
+    def _attribute_without_colon(self, at: int) -> int | None:
+        piece = self.piece
+        found = KEY_AND_TEXT.match(piece.bare, at, piece.end)
+        if found is None or found[1] not in KEYS:
+            return None
+        self.is_malformed = True
+        self.attributes.setdefault(found[1], piece.text(*found.span(2)))
+        return found.end()
+
     def _unquoted(self, at: int) -> tuple[str, int]:
         piece = self.piece
         behind = NEXT_KEY.search(piece.bare, at, piece.end)
         end = behind.start() if behind else piece.end
         end = at + len(piece.bare[at:end].rstrip())
-        text = piece.raw[at:end].strip(QUOTES).replace('"', "'")
+        text = piece.raw[at:end].strip(QUOTES + '"').replace('"', "'")
         said = f"{piece.raw[at:end]} does not stand in double quotes" if end > at else "No text follows here"
         self._add("FZ213", (at, end), said, f'Write `"{text}"`.', f'"{text}"')
         return text, end
@@ -150,6 +160,9 @@ class NodeReader:
             meant = identifier.text.casefold().replace("n0", "n")
             meant = meant if ID.fullmatch(meant) else "n and a number without leading zero, such as n1"
             mend = f"Write {meant}, here and in its edges."
+            digits = re.search(r"[1-9][0-9]*", identifier.text)
+            # Its edges may say what was meant.
+            self.findings.doubtful.update([identifier.text, f"n{digits[0]}"] if digits else [identifier.text])
             self._add("FZ202", span, f"{identifier.text} is no id of a node", mend)
 
     def _check_whole(self, identifier: Word, shape: str) -> None:
