@@ -86,8 +86,7 @@ def test_edge_between_steps_that_are_further_apart_is_not_seen() -> None:
         "n4.handle(bottom) ->", "n4.handle(right) -> Client.n3.handle(left)\nn4.handle(bottom) ->", 1
     )
 
-    # The reading itself ends in the answer; the gateway's asking does not end at the client.
-    assert unseen(judged(shop(), bound(added))) == (set(), set())
+    assert unseen(judged(shop(), bound(added))) == (set(), {"Read one -> Merge"})
     assert unseen(judged(shop(), bound(skipping))) == (set(), {"Ask both -> See"})
 
 

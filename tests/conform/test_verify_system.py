@@ -75,11 +75,24 @@ def test_template_as_it_was_published_holds(observed: Observed) -> None:
 
 
 @is_seed_there
-def test_template_with_one_more_edge_is_false_at_that_edge(observed: Observed) -> None:
-    line = "n7.handle(bottom) -> OrderService.n11.handle(top)"
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ("n7.handle(bottom) -> OrderService.n11.handle(top)", "User PostgreSQL -> Order MongoDB"),
+        ("n5.handle(bottom) -> n8.handle(bottom)", "Handle User Request -> Return User Data"),
+        ("n5.handle(bottom) -> n7.handle(bottom)", "Handle User Request -> User PostgreSQL"),
+        ("n6.handle(bottom) -> n8.handle(bottom)", "Query User DB -> Return User Data"),
+        ("n6.handle(bottom) -> OrderService.n9.handle(top)", "Query User DB -> Handle Order Request"),
+        ("n7.handle(top) -> Gateway.n3.handle(bottom)", "User PostgreSQL -> Aggregate Responses"),
+        ("n7.handle(bottom) -> EventBus.n14.handle(top)", "User PostgreSQL -> Event Topic"),
+        ("n8.handle(bottom) -> EventBus.n13.handle(top)", "Return User Data -> Publish Domain Event"),
+        ("n8.handle(top) -> Gateway.n2.handle(bottom)", "Return User Data -> Route to Service"),
+    ],
+)
+def test_template_with_one_more_edge_is_false_at_that_edge(observed: Observed, line: str, named: str) -> None:
     verdict = hold(observed, SEED, added=line, into='n7.handle(right) -> n8.handle(left) [label="Result"]')
 
-    assert unseen(verdict) == (set(), {"User PostgreSQL -> Order MongoDB"})
+    assert unseen(verdict) == (set(), {named})
     assert not verdict.holds
 
 

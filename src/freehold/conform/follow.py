@@ -46,6 +46,7 @@ class _Follower:
         self._components = landscape.components()
         self._callers = self._find_callers()
         self._depth = 0
+        self._closed: set[int] = set()
 
     def run(self) -> list[Step]:
         roots, background = self._tell_apart()
@@ -98,6 +99,7 @@ class _Follower:
     def _add(self, does: Does, span: Span, who: str, what: str, before: set[int], *, detail: str = "") -> int:
         step = Step(does, who, what, span.trace, span.began_ns, detail, took_ns=span.ended_ns - span.began_ns)
         step.after |= before
+        step.closes |= before & self._closed
         self._steps.append(step)
         return len(self._steps) - 1
 
@@ -132,7 +134,8 @@ class _Follower:
                     entering |= left
             left = self._activity(part, entering)
             over.append((part, left))
-            everything |= left
+            if left != entering:  # else nothing happened there
+                everything |= left
         return everything or set(before)
 
     def _request(self, span: Span, before: set[int]) -> set[int]:
@@ -177,7 +180,7 @@ class _Follower:
 
     def _call(self, span: Span, before: set[int], what: str) -> set[int]:
         called = self._add("call", span, self._component(span), what, before, detail=self._called_operation(span))
-        return {called} | self._sequence(span, {called})
+        return self._sequence(span, {called})
 
     def _called_operation(self, span: Span) -> str:
         for part in self._parts.get(span.key, ()):
@@ -218,12 +221,14 @@ class _Follower:
         if left == {begun}:
             queried = self._add("query", span, who, who, {begun})
             left = {queried, self._add("store", span, who, who, {queried})}
-        events = () if span.is_failed else span.attributes.get(EVENTS) or ()
+        events = span.attributes.get(EVENTS)
+        is_told = isinstance(events, Sequence) and not isinstance(events, str) and not span.is_failed
         published = set()
-        for name in dict.fromkeys(str(each).rpartition(".")[2] for each in events):
+        for name in dict.fromkeys(str(each).rpartition(".")[2] for each in (events or () if is_told else ())):
             published.add(self._add("publish", span, who, who, {begun, *left}, detail=name))
             self._published[who, *span.key, name] = max(published)
             self._end(max(published), span)
+        self._closed.add(begun)
         return {begun, *left, *published}
 
     def _statement(self, span: Span, before: set[int]) -> set[int]:
@@ -244,7 +249,12 @@ class _Follower:
         )
         if self._steps[done].is_internal or owner != who:
             return {done}
-        return {done, self._add("store", span, owner, owner, {done}, detail=table)}
+        stored = self._add("store", span, owner, owner, {done}, detail=table)
+        # Who asks goes on with what the store answered; a copy is something done, beside where it was written.
+        if does == "query":
+            return {stored}
+        self._closed.add(done)
+        return {done, stored}
 
     def _owner_of(self, span: Span) -> str:
         own = span.text(STORE)

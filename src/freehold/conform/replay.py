@@ -121,7 +121,7 @@ class _Player:
         """Find the nearest claimed steps before a step, each with the unclaimed ones that lie between."""
         found = []
         seen = {index}
-        waiting: list[tuple[int, tuple[int, ...]]] = [(each, ()) for each in sorted(self._steps[index].after)]
+        waiting: list[tuple[int, tuple[int, ...]]] = [(each, ()) for each in self._after(index)]
         while waiting:
             step, between = waiting.pop()
             if step in seen:
@@ -131,8 +131,13 @@ class _Player:
             if is_claimed:
                 found.append((step, between))
             if not is_claimed or (through_stores and self._steps[step].does == "store"):
-                waiting += [(each, (*between, step)) for each in sorted(self._steps[step].after)]
+                waiting += [(each, (*between, step)) for each in self._after(step)]
         return found
+
+    def _after(self, index: int) -> list[int]:
+        """Give what directly precedes a step, but for the end of what no node claims: its parts tell what was done."""
+        step = self._steps[index]
+        return sorted(each for each in step.after if each not in step.closes or self._at[each])
 
     def _is_led_to(self, index: int) -> bool:
         """Tell whether the diagram leads to where the step is, from nowhere or from what precedes it."""

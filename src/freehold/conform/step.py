@@ -71,6 +71,7 @@ class Step:
         took_ns: How long it took.
         events: The classes of the events that it is an effect of.
         after: The steps that directly precede it, by their indexes.
+        closes: Those of them whose end it follows, not their beginning: what they did in between lies there too.
         is_composed: An answer that was made of several.
         is_internal: Freehold's own bookkeeping: no node claims it, but to whom it is done counts.
     """
@@ -87,6 +88,7 @@ class Step:
     took_ns: int = 0
     events: frozenset[str] = frozenset()
     after: set[int] = dataclasses.field(default_factory=set)
+    closes: set[int] = dataclasses.field(default_factory=set)
     is_composed: bool = False
     is_internal: bool = False
 
