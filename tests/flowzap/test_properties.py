@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +16,8 @@ from freehold.flowzap.rules import RULES
 from tests.flowzap.texts import SCRIBBLES, diagrams, mutilated
 
 # A busy machine is no fault of a test, and `make test` is run often: longer searches raise `max_examples`.
+# A failure is made small before it is told, which takes its time.
+pytestmark = pytest.mark.timeout(400)
 QUICK = settings(deadline=None, max_examples=60)
 ANY_TEXT = st.one_of(SCRIBBLES, mutilated(), diagrams(), diagrams(is_lenient=True))
 

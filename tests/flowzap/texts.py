@@ -86,7 +86,8 @@ def diagrams(draw: st.DrawFn, *, is_lenient: bool = False) -> str:
 
 
 def _lane(draw: st.DrawFn, draft: Draft, place: int, odd: Callable[[], bool]) -> list[str]:
-    name = re.sub(r" n\d+ *:", " ", f" {draw(NAMES)}").strip(" ")
+    seen = "".join(character for character in draw(NAMES) if character.isprintable())
+    name = re.sub(r" n\d+ *:", " ", f" {seen}").strip(" ")
     opening = f"{draft.lanes[place]} {{" + (f" # {name}" if name.strip() else "")
     lines = [opening]
     if name and odd():
