@@ -27,6 +27,8 @@ Document = dict[str, Any]
 
 # So many copies are worth a transaction's own round trip; a backlog comes in batches of hundreds.
 AT_ONCE_MIN = 20
+# For so many entities it is worth a round trip to ask first which of them are embedded anywhere.
+LOOK_UP_MIN = 8
 # A validator, a unique index, a value that an index cannot take, a document grown too large.
 _REFUSALS = frozenset({2, 121, 11000, 17280, 10334, 17419, 17420})
 
@@ -68,7 +70,8 @@ class MongoCopies:
     async def embed(self, states: Sequence[State]) -> None:
         """Let the same states reach every own document that embeds an older one; after `apply`."""
         for collection, name in self._embedded_in.items():
-            embedding = await self._embedding(collection, f"{name}.id", [state.entity_id for state in states])
+            ids = [state.entity_id for state in states]
+            embedding = await self._embedding(collection, f"{name}.id", ids) if len(ids) >= LOOK_UP_MIN else set(ids)
             writes = [
                 UpdateMany(
                     _older_than(state.place, f"{name}.") | {f"{name}.id": state.entity_id},
