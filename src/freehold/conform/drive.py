@@ -72,11 +72,11 @@ def drive(system: System, target: str, say: Callable[[str], None]) -> Observed:
         watch_connections(place, state)
         outcomes = [_run(scenario, Door(_door_url(system, state)), say) for scenario in system.scenarios]
         settled = _settle(state, say)
-        marked = _wait_for_spans(collector, state)
+        marked, exported = _wait_for_spans(collector, state)
         strangers = find_strangers(state, landscape.services.keys())
     lost = [Outcome(name="all spans kept", problem=f"{collector.lost} spans were too many")] if collector.lost else []
     spans = [span for span in collector.spans() if span.trace not in marked]
-    return Observed([*spans, *untold(strangers, spans)], landscape, [*outcomes, settled, *lost])
+    return Observed([*spans, *untold(strangers, spans)], landscape, [*outcomes, settled, exported, *lost])
 
 
 def watch(
@@ -220,7 +220,7 @@ def _settle(state: SystemState, say: Callable[[str], None]) -> Outcome:
     return Outcome(name="all events arrived", problem=f"not within {SETTLED_S:g} s: {words}")
 
 
-def _wait_for_spans(collector: Collector, state: SystemState) -> set[str]:
+def _wait_for_spans(collector: Collector, state: SystemState) -> tuple[set[str], Outcome]:
     """Wait until each process has exported a request that was made last, and with it all before; give its traces."""
     path = f"/verify/{secrets.token_hex(8)}"
     processes = {each.name: each.url for each in state.processes if each.role in {"service", "gateway"} and each.url}
@@ -230,8 +230,10 @@ def _wait_for_spans(collector: Collector, state: SystemState) -> set[str]:
     limit = time.monotonic() + EXPORTED_S
     while True:
         marks = {span.service: span.trace for span in collector.spans() if span.text("url.path") == path}
-        if set(processes) <= set(marks) or time.monotonic() > limit:
-            return set(marks.values())
+        missing = sorted(set(processes) - set(marks))
+        if not missing or time.monotonic() > limit:
+            words = f"{', '.join(missing)} exported nothing of it within {EXPORTED_S:g} s" if missing else ""
+            return set(marks.values()), Outcome(name="all spans arrived", problem=words)
         time.sleep(POLL_S)
 
 

@@ -224,11 +224,11 @@ class _Follower:
         events = span.attributes.get(EVENTS)
         is_told = isinstance(events, Sequence) and not isinstance(events, str) and not span.is_failed
         published = set()
+        self._closed.add(begun)
         for name in dict.fromkeys(str(each).rpartition(".")[2] for each in (events or () if is_told else ())):
             published.add(self._add("publish", span, who, who, {begun, *left}, detail=name))
             self._published[who, *span.key, name] = max(published)
             self._end(max(published), span)
-        self._closed.add(begun)
         return {begun, *left, *published}
 
     def _statement(self, span: Span, before: set[int]) -> set[int]:
@@ -247,7 +247,9 @@ class _Follower:
         self._steps[done].is_internal = owner == who and (
             table.startswith(_OWN_TABLES) or (in_background and not is_write)
         )
-        if self._steps[done].is_internal or owner != who:
+        if self._steps[done].is_internal:
+            return before
+        if owner != who:
             return {done}
         stored = self._add("store", span, owner, owner, {done}, detail=table)
         # Who asks goes on with what the store answered; a copy is something done, beside where it was written.
