@@ -94,7 +94,7 @@ def _read(file: Path) -> Graph:
     from freehold.errors import ConfigurationError
     from freehold.flowzap import read
 
-    document = read(file)
+    document = read(file, lenient=True)
     errors = errors_of(document, file)
     if errors:
         more = f"\nand {len(errors) - 1} more; see: freehold fz check {file}" if len(errors) > 1 else ""

@@ -56,9 +56,15 @@ class Declared:
     def __init__(self, binding: Binding) -> None:
         self._binding = binding
         self._entered = {edge.target for edge in binding.graph.edges}
+        self._judged: dict[Access, bool] = {}
 
     def allows(self, access: Access) -> bool:
         """Tell whether an edge allows it."""
+        if access not in self._judged:
+            self._judged[access] = self._judge(access)
+        return self._judged[access]
+
+    def _judge(self, access: Access) -> bool:
         if access.resource == "topic":
             return self._allows_event(access)
         if access.source == CLIENT and self._may_be_asked(access.target):

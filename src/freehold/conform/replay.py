@@ -12,10 +12,11 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from freehold.conform.binding import Binding
+from freehold.conform.claim import Claim
 from freehold.conform.declared import Access, Declared, access_of
 from freehold.conform.landscape import Landscape
 from freehold.conform.says import Says
-from freehold.conform.step import Step
+from freehold.conform.step import Does, Step
 from freehold.conform.ways import Ways
 
 
@@ -65,8 +66,11 @@ class _Player:
         self._declared = Declared(binding)
         self._says = Says(binding.graph, landscape)
         self._ways = Ways(binding)
-        claims = list(binding.claims.items())
-        self._at = [[node for node, claim in claims if claim.takes(step)] for step in steps]
+        claims: dict[Does, list[tuple[str, Claim]]] = defaultdict(list)
+        for node, claim in binding.claims.items():
+            for does in claim.does:
+                claims[does].append((node, claim))
+        self._at = [[node for node, claim in claims[step.does] if claim.takes(step)] for step in steps]
 
     def play(self) -> Replay:
         nodes: dict[str, Tally] = defaultdict(Tally)
