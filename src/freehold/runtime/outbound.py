@@ -86,6 +86,7 @@ def _observe_psycopg() -> None:
 
     psycopg.Connection.connect = classmethod(functools.wraps(connect)(connected))  # type: ignore[method-assign,assignment]
     psycopg.AsyncConnection.connect = classmethod(functools.wraps(connect_async)(connected_async))  # type: ignore[method-assign,assignment]
+    psycopg.connect = psycopg.Connection.connect
 
 
 def _told(connection: Any) -> Any:
