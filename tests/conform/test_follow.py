@@ -108,6 +108,15 @@ def test_caller_that_sends_no_trace_is_told_by_the_connection() -> None:
     assert before(steps, find(steps, "request", "users")) == {("call", "orders")}
 
 
+def test_call_by_other_means_that_passes_the_trace_on_is_a_call() -> None:
+    recorder = Recorder()
+    recorder.request("users", "GET /users", recorder.request("orders", "GET /orders"))
+    steps = steps_of(recorder)
+
+    assert before(steps, find(steps, "request", "users")) == {("call", "orders")}
+    assert before(steps, find(steps, "call", "orders")) == {("request", "orders")}
+
+
 def test_freeholds_own_tables_are_bookkeeping() -> None:
     recorder = Recorder()
     written = recorder.commit("users", "change", recorder.request("users", "PUT /users/{id}"), "UserUpdated")

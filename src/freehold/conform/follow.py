@@ -117,7 +117,7 @@ class _Follower:
             return self._request(span, before)
         if "db.system.name" in span.attributes:
             return self._transaction(span, before) if span.name == "transact" else self._statement(span, before)
-        if span.kind == "client" and ("http.request.method" in span.attributes or "peer.service" in span.attributes):
+        if _is_call(span):
             return self._call(span, before, self._callee(span))
         if span.name.startswith("connect "):
             return self._connect(span, before)
@@ -142,6 +142,10 @@ class _Follower:
         who, path, status = self._component(span), span.text("url.path"), span.number("http.response.status_code")
         method, route = span.text("http.request.method"), span.text("http.route")
         operation = f"{method} {route or path}"
+        caller = self._by_key.get(span.parent_key)
+        if caller is not None and self._component(caller) != who and not _is_call(caller):
+            # A call by other means than ours, which passed the trace on all the same.
+            before = {self._add("call", span, self._component(caller), who, before, detail=operation)}
         is_from_outside = not before
         if is_from_outside:
             before = {self._add("ask", span, CLIENT, who, set(), detail=operation)}
@@ -332,6 +336,10 @@ class _Follower:
         self._steps[topic].after = (self._steps[topic].after - published) | {sent}
         # The relay ends a shipment's spans when all of it is acknowledged.
         self._end(self._add("acknowledge", span, who, who, {topic}, detail=name), span)
+
+
+def _is_call(span: Span) -> bool:
+    return span.kind == "client" and ("http.request.method" in span.attributes or "peer.service" in span.attributes)
 
 
 def _address(span: Span) -> str:
