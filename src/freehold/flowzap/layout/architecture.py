@@ -23,6 +23,7 @@ LABELS_MAX = 3
 LABEL_WIDTH_MAX = 170.0
 SWEEPS = 8
 TURNED_MAX = 4
+TRIED_MAX = 60  # dependencies; more are laid out once
 PORT_STEP = 16.0
 
 
@@ -44,6 +45,8 @@ def architecture(graph: Graph, overlay: Overlay) -> Scene:
     declared = [each for each in dependencies if each.is_declared]
     entered = {each.target for each in declared}
     sources = [lane for lane in range(1, len(graph.lanes)) if lane not in entered][:TURNED_MAX]
+    if len(declared) > TRIED_MAX:
+        sources = []
     tried: dict[tuple[int, ...], Scene] = {}
     for turned in [(), *((lane,) for lane in sources), tuple(sources)]:
         columns = _columns(graph, declared, turned)

@@ -12,7 +12,7 @@ from freehold.flowzap.layout.rows import blocked_by_nodes, rows_of
 from freehold.flowzap.layout.scene import Scene
 
 BLOCKED_ROUNDS = 4
-NODES_TRIED_MAX = 90  # a larger diagram is laid out once: all its choices would take seconds
+TANGLE_TRIED_MAX = 2_500  # nodes times edges: a larger diagram is laid out once, all its choices would take seconds
 LANES_TRIED_MAX = 8
 _CROSSING, _BEND, _WIDTH, _HEIGHT = 6.0, 2.0, 1 / 120, 1 / 90
 
@@ -60,7 +60,7 @@ def best_choice(graph: Graph, lay_out: Callable[[Choice], Scene]) -> Choice:
         lay_out: Gives the picture for a choice.
     """
     best = Choice()
-    if not 2 < len(graph.nodes) <= NODES_TRIED_MAX:
+    if len(graph.nodes) * len(graph.edges) > TANGLE_TRIED_MAX:
         return best
     cost = _cost(lay_out(best))
     for change in _changes(graph, cells_of(graph, best)):

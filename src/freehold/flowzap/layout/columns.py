@@ -15,7 +15,7 @@ from collections.abc import Callable
 from freehold.flowzap.graph import Edge, Graph, Side
 
 PASSES_MAX = 40
-LOOKED_AT_MAX = 150_000  # nodes, over all sets tried: what bounds the time for large diagrams
+LOOKED_AT_MAX = 60_000  # nodes, over all sets tried: what bounds the time for large diagrams
 _HORIZONTAL = {"left", "right"}
 
 
@@ -150,8 +150,10 @@ class _Mover:
             for node in range(len(self.columns)):
                 for by in (1, -1):
                     for with_tight in (False, True):
+                        if self.looked_at > LOOKED_AT_MAX:
+                            return
                         moved = (self._would_help(node, by) and self._try(node, by, with_tight=with_tight)) or moved
-            if not moved or self.looked_at > LOOKED_AT_MAX:
+            if not moved:
                 return
 
     def _would_help(self, node: int, by: int) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import heapq
+import itertools
 from collections.abc import Sequence
 
 from freehold.flowzap.graph import Side
@@ -28,7 +29,8 @@ _BEND_IN_COMPANY = 0.6
 _COMPANY_IN_CHANNEL = 0.4
 _COMPANY_IN_CELL = 7.0
 _CELL = 0.3
-TRIED_MAX = 60_000  # points looked at for one wire
+TRIED_MAX = 4_000  # points looked at for one wire; beyond it the plainest way along the channels is taken
+TRIED_TOTAL = 60_000  # and for all, which bounds the time for large and tangled diagrams
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -50,15 +52,13 @@ def routes_of(wires: Sequence[Wire], boxes: Sequence[Spot], size: Spot) -> list[
         routes[place] = search.find(wires[place])
         search.count(routes[place], 1)
     # A second look: what was laid early did not know what came after.
-    if len(wires) <= SECOND_LOOK_MAX:
-        for place in order:
-            search.count(routes[place], -1)
-            routes[place] = search.find(wires[place])
-            search.count(routes[place], 1)
+    for place in order:
+        if search.left <= TRIED_TOTAL / 3:
+            break
+        search.count(routes[place], -1)
+        routes[place] = search.find(wires[place])
+        search.count(routes[place], 1)
     return [corners(route) for route in routes]
-
-
-SECOND_LOOK_MAX = 500
 
 
 def _reach(wire: Wire) -> int:
@@ -74,6 +74,7 @@ class _Search:
             self.is_box[(2 * row + 1) * self.width + 2 * column + 1] = 1
         self.across = [0] * count  # wires that pass a point left to right
         self.along = [0] * count  # and up and down
+        self.left = TRIED_TOTAL
         self.turning = [0] * count  # and those that turn there: often one can keep clear of them
         self.shift = (-1, 1, -self.width, self.width)
 
@@ -86,9 +87,11 @@ class _Search:
         last = (end[0] - _DELTA[into][0], end[1] - _DELTA[into][1])
         if first == last and into == _BACK[out]:
             return [start, first, first, end]
-        return [start, *self._between(first, out, last, into), end]
+        way = self._between(first, out, last, into) or self._along_channels(first, out, last, into)
+        return [start, *way, end]
 
     def _between(self, first: Spot, out: int, last: Spot, into: int) -> list[Spot]:
+        """Find the best way; nothing when that took too long."""
         width = self.width
         goal = last[0] * width + last[1]
         goal_row, goal_column = last
@@ -102,23 +105,22 @@ class _Search:
             if so_far > best.get(state, so_far) + 1e-9:
                 continue
             point, direction = state >> 2, state & 3
-            if state == goal * 4 + into or (point == goal and direction != _BACK[into] and tried > TRIED_MAX):
+            if state == goal * 4 + into:
+                self.left -= tried
                 return self._walk(state, came)
             tried += 1
+            if tried > min(TRIED_MAX, self.left):
+                break
             for turn in range(4):
                 if turn == _BACK[direction]:
                     continue
                 price = self._price(point, direction, turn)
-                if point == goal and turn == into and turn != direction:
-                    reached, price = goal * 4 + turn, price  # the bend at the last point, without a step
-                    there = point
-                else:
-                    moved = self._step(point, turn)
-                    if moved < 0:
-                        continue
-                    there = moved
-                    price += self._step_price(point, there, turn)
-                    reached = there * 4 + turn
+                # At the last point the bend towards the box takes no step.
+                there = point if point == goal and turn == into != direction else self._step(point, turn)
+                if there < 0:
+                    continue
+                price += self._step_price(point, there, turn) if there != point else 0.0
+                reached = there * 4 + turn
                 total = so_far + price
                 if total < best.get(reached, 1e18) - 1e-9:
                     best[reached] = total
@@ -128,7 +130,37 @@ class _Search:
                     if (row != goal_row and reached & 3 < 2) or (column != goal_column and reached & 3 > 1):
                         rest += _BEND
                     heapq.heappush(queue, (total + rest, total, reached))
-        raise AssertionError("the channels connect every point")
+        self.left -= tried
+        return []
+
+    def _along_channels(self, first: Spot, out: int, last: Spot, into: int) -> list[Spot]:
+        """Choose among the few ways that keep to the channels, where no box can be in the way."""
+        ways = []
+        for near, far in itertools.product(self._crossings(first), self._crossings(last)):
+            for middle in ((near[0], far[1]), (far[0], near[1])):
+                way = _filled([first, near, middle, far, last])
+                if way is not None:
+                    ways.append((self._cost(way, out, into), way))
+        return min(ways)[1]
+
+    def _crossings(self, spot: Spot) -> list[Spot]:
+        """Give the crossings of channels beside a spot."""
+        row, column = spot
+        if row % 2:
+            return [(row - 1, column), (row + 1, column)]
+        if column % 2:
+            return [(row, column - 1), (row, column + 1)]
+        return [spot]
+
+    def _cost(self, way: Sequence[Spot], out: int, into: int) -> float:
+        total, direction = 0.0, out
+        for here, there in itertools.pairwise(way):
+            turn = _turn_to(here, there)
+            point = here[0] * self.width + here[1]
+            total += self._price(point, direction, turn)
+            total += self._step_price(point, there[0] * self.width + there[1], turn)
+            direction = turn
+        return total + (_BEND if direction != into else 0.0)
 
     def _step(self, point: int, turn: int) -> int:
         column = point % self.width
@@ -172,6 +204,21 @@ class _Search:
                 self.along[point] += by
             else:
                 self.turning[point] += by
+
+
+def _filled(stops: Sequence[Spot]) -> list[Spot] | None:
+    """Give every point on the way; None when it would turn back on itself."""
+    way = [stops[0]]
+    for stop in stops[1:]:
+        while way[-1] != stop:
+            row, column = way[-1]
+            step_row, step_column = (stop[0] > row) - (stop[0] < row), (stop[1] > column) - (stop[1] < column)
+            way.append((row + step_row, column) if step_row else (row, column + step_column))
+    return way if len(set(way)) == len(way) else None
+
+
+def _turn_to(here: Spot, there: Spot) -> int:
+    return _DELTA.index((there[0] - here[0], there[1] - here[1]))
 
 
 def corners(route: Sequence[Spot]) -> list[Spot]:
