@@ -7,18 +7,14 @@ from typing import Any
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import (
-    AclBindingFilter,
-    AclOperation,
-    AclPermissionType,
     AdminClient,
     ConfigResource,
-    ResourcePatternType,
-    ResourceType,
 )
 
 from freehold.errors import TopicUnavailable
 from freehold.topic.address import KafkaAddress
 from freehold.topic.failure import LOG_LEVEL, failed, log
+from freehold.topic.rights import every_right
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,18 +62,8 @@ def read_facts(url: str, timeout_s: float) -> KafkaServerFacts:
 
 
 def _read_authorizer(client: AdminClient, timeout_s: float) -> tuple[bool, str]:
-    any_name: Any = None
-    anything = AclBindingFilter(
-        ResourceType.ANY,
-        any_name,
-        ResourcePatternType.ANY,
-        any_name,
-        any_name,
-        AclOperation.ANY,
-        AclPermissionType.ANY,
-    )
     try:
-        client.describe_acls(anything, request_timeout=timeout_s).result(2 * timeout_s)
+        client.describe_acls(every_right(), request_timeout=timeout_s).result(2 * timeout_s)
     except KafkaException as error:
         return False, error.args[0].str()
     return True, ""

@@ -20,22 +20,18 @@ from confluent_kafka import (
     TopicPartition,
 )
 from confluent_kafka.admin import (
-    AclBindingFilter,
-    AclOperation,
-    AclPermissionType,
     AdminClient,
     AlterConfigOpType,
     ConfigEntry,
     ConfigResource,
     NewPartitions,
     NewTopic,
-    ResourcePatternType,
-    ResourceType,
 )
 
 from freehold.runtime.isolation.attempt import NOBODY, Attempt, Identity, NoAnswer, Refused
 from freehold.service import System
 from freehold.topic.address import PLAIN_TEXT, KafkaAddress
+from freehold.topic.rights import every_right
 
 SERVER = "kafka"
 # Refusals are what we ask for: the client's own lines about them would only alarm.
@@ -241,17 +237,7 @@ def _make_topic(service: Identity, other: str) -> str:
 
 
 def _list_acls(service: Identity) -> str:
-    any_name: Any = None
-    anything = AclBindingFilter(
-        ResourceType.ANY,
-        any_name,
-        ResourcePatternType.ANY,
-        any_name,
-        any_name,
-        AclOperation.ANY,
-        AclPermissionType.ANY,
-    )
-    found = _ask(service, lambda client: client.describe_acls(anything, request_timeout=TIMEOUT_S))
+    found = _ask(service, lambda client: client.describe_acls(every_right(), request_timeout=TIMEOUT_S))
     if not found:
         raise Refused("the broker shows no right, not even its own")
     return f"read {len(found)} rights"

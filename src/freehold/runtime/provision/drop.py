@@ -5,18 +5,14 @@ from __future__ import annotations
 import psycopg
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import (
-    AclBindingFilter,
-    AclOperation,
-    AclPermissionType,
     AdminClient,
-    ResourcePatternType,
-    ResourceType,
 )
 from psycopg import sql
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure
 
 from freehold.topic.address import KafkaAddress
+from freehold.topic.rights import every_right
 
 TIMEOUT_S = 10
 _USER_NOT_FOUND = 11
@@ -57,14 +53,5 @@ def drop_kafka(admin_url: str, name: str) -> None:
     except KafkaException as error:
         if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
             raise
-    everything = AclBindingFilter(
-        ResourceType.ANY,
-        None,  # type: ignore[arg-type] # any name; allowed, and not declared
-        ResourcePatternType.ANY,
-        f"User:{name}",
-        None,  # type: ignore[arg-type]
-        AclOperation.ANY,
-        AclPermissionType.ANY,
-    )
-    for taken in admin.delete_acls([everything], request_timeout=TIMEOUT_S).values():
+    for taken in admin.delete_acls([every_right(f"User:{name}")], request_timeout=TIMEOUT_S).values():
         taken.result(TIMEOUT_S)

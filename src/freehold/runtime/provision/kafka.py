@@ -3,7 +3,6 @@
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import (
@@ -21,6 +20,7 @@ from confluent_kafka.admin import (
 
 from freehold.errors import ConfigurationError, TopicUnavailable
 from freehold.topic.address import KafkaAddress
+from freehold.topic.rights import every_right
 
 REQUEST_TIMEOUT_S = 10.0
 ANSWER_TIMEOUT_S = 15.0  # longer than the request's own, which tells more
@@ -100,7 +100,7 @@ def _make_user(admin: AdminClient, own: KafkaAddress) -> None:
 
 
 def _set_rights(admin: AdminClient, principal: str, wanted: list[AclBinding]) -> None:
-    found = admin.describe_acls(_everything(principal), request_timeout=REQUEST_TIMEOUT_S).result(ANSWER_TIMEOUT_S)
+    found = admin.describe_acls(every_right(principal), request_timeout=REQUEST_TIMEOUT_S).result(ANSWER_TIMEOUT_S)
     missing = [right for right in wanted if right not in found]
     excess = [_only(right) for right in found if right not in wanted]
     if missing:
@@ -109,19 +109,6 @@ def _set_rights(admin: AdminClient, principal: str, wanted: list[AclBinding]) ->
     if excess:
         for taken in admin.delete_acls(excess, request_timeout=REQUEST_TIMEOUT_S).values():
             taken.result(ANSWER_TIMEOUT_S)
-
-
-def _everything(principal: str) -> AclBindingFilter:
-    any_text: Any = None  # allowed, and not declared
-    return AclBindingFilter(
-        ResourceType.ANY,
-        any_text,
-        ResourcePatternType.ANY,
-        principal,
-        any_text,
-        AclOperation.ANY,
-        AclPermissionType.ANY,
-    )
 
 
 def _only(right: AclBinding) -> AclBindingFilter:
