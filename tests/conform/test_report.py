@@ -43,7 +43,7 @@ def test_drawing_marks_what_was_seen_and_what_was_not() -> None:
     marks = overlay_of(verdict, graph)
 
     assert (marks.nodes["n6"].state, marks.nodes["n7"].state) == ("seen", "unseen")
-    assert marks.nodes["n6"].caption.startswith("1x  p50 ")
+    assert marks.nodes["n6"].caption.startswith("1x, p50\u00a0")
     assert [marks.edges[index].state for index, edge in enumerate(graph.edges) if edge.label == "No"] == ["unseen"]
 
 

@@ -107,7 +107,7 @@ def _mark(sight: Sight) -> Mark:
     times = (
         ""
         if sight.p50_ms is None or sight.p99_ms is None
-        else f"  p50 {sight.p50_ms:.1f} ms  p99 {sight.p99_ms:.1f} ms"
+        else f", p50\u00a0{sight.p50_ms:.1f}\u00a0ms, p99\u00a0{sight.p99_ms:.1f}\u00a0ms"
     )
     return Mark("seen", f"{sight.count}x{times}")
 

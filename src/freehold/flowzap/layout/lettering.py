@@ -7,6 +7,7 @@ import functools
 import unicodedata
 
 LINE_RATIO = 1.3
+NO_BREAK = "\u00a0"
 LETTERS_MAX = 600  # longer ones are cut in the picture; the whole label stays in the title
 ELLIPSIS = "…"
 _BOLD_RATIO = 1.07
@@ -65,9 +66,9 @@ def set_text(text: str, size: float, width_max: float, *, lines_max: int = 4, is
 
 
 def visible(text: str) -> str:
-    """Fold blanks and drop what cannot be seen or may not stand in XML."""
+    """Fold blanks and drop what cannot be seen or may not stand in XML; a no-break space stays one."""
     kept = "".join(letter if _is_printable(letter) else " " for letter in text)
-    return " ".join(kept.split())
+    return " ".join(filter(None, kept.split(" "))).strip()
 
 
 @functools.lru_cache(maxsize=8192)
@@ -87,12 +88,14 @@ def _is_printable(letter: str) -> bool:
     # Cs and Cn break XML; Cc is no text; Cf keeps joiners but not what turns the reading direction of the rest.
     if letter in "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff":
         return False
-    return unicodedata.category(letter) not in {"Cc", "Cs", "Cn", "Co", "Zl", "Zp"}
+    if letter == NO_BREAK:
+        return True
+    return not letter.isspace() and unicodedata.category(letter) not in {"Cc", "Cs", "Cn", "Co", "Zl", "Zp"}
 
 
 def _words(text: str, size: float, width_max: float, is_bold: bool) -> list[str]:
     words: list[str] = []
-    for word in text.split():
+    for word in filter(None, text.split(" ")):
         rest = word
         while width_of(rest, size, is_bold=is_bold) > width_max and len(rest) > 1:
             count = max(1, _fitting(rest, size, width_max, is_bold))
