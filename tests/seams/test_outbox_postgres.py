@@ -243,10 +243,10 @@ class TestPostgresLog:
         sweep(source)
         connection = begin()
         connection.execute("INSERT INTO users SELECT i::text, 'Ann', 1 FROM generate_series(1, 1000) AS i")
-        written = connection.execute("SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn").fetchone()
+        written = end_of_log(connection)
         connection.commit()
 
-        wait_until_confirmed(source, url, int(written[0]) if written else 0)
+        wait_until_confirmed(source, url, written)
 
     def test_unacknowledged_rows_keep_the_log(
         self, source: PostgresOutbox, begin: Callable[[], psycopg.Connection], url: str
@@ -256,15 +256,16 @@ class TestPostgresLog:
         connection = begin()
         insert(connection, "user/a", 1)
         connection.commit()
+        committed = end_of_log(connection)
         rows, position = follow_with_position(source, 1)
         connection.execute("INSERT INTO users SELECT i::text, 'Ann', 1 FROM generate_series(1, 1000) AS i")
         connection.commit()
 
         follow_until(source, 0.5)
 
-        assert confirmed(url) < position
+        assert confirmed(url) < committed
         source.acknowledge(rows, position)
-        wait_until_confirmed(source, url, position)
+        wait_until_confirmed(source, url, committed)
 
     def test_slot_that_the_server_gave_up_is_made_anew(
         self,
@@ -447,6 +448,11 @@ def confirmed(url: str) -> int:
         row = connection.execute(
             "SELECT confirmed_flush_lsn - '0/0'::pg_lsn FROM pg_replication_slots WHERE database = current_database()"
         ).fetchone()
+    return int(row[0]) if row else 0
+
+
+def end_of_log(connection: psycopg.Connection) -> int:
+    row = connection.execute("SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn").fetchone()
     return int(row[0]) if row else 0
 
 

@@ -279,6 +279,7 @@ class TestMongo(StoreSuite):
             "freehold.service": service,
             "freehold.store": service,
             "freehold.operation": "create",
+            "freehold.events": (f"{service}.UserUpdated",),
         }
 
 

@@ -42,14 +42,13 @@ class KafkaAddress:
         Raises:
             ConfigurationError: A part is missing or unknown. The message names the part and never quotes the password.
         """
-        try:
-            parts = urlsplit(url)
-            scheme, location, query = parts.scheme, parts.netloc, parts.query
-        except ValueError:
-            raise ConfigurationError("the Kafka URL cannot be read; write kafka://user:password@host:port") from None
-        if scheme != "kafka":
+        scheme, _, rest = url.partition("://")
+        if scheme.lower() != "kafka":
             raise ConfigurationError("the Kafka URL must begin with kafka:// , as in kafka://user:password@host:port")
-        if parts.path not in {"", "/"} or parts.fragment:
+        # Not by the standard library: it takes one host, and refuses a list in which one is an IPv6 address.
+        location, _, query = rest.partition("?")
+        location = location.removesuffix("/")
+        if set("/#") & set(location) or "#" in query:
             raise ConfigurationError(
                 "the Kafka URL ends after its hosts and options; percent-encode / ? # and @ in user and password"
             )
@@ -96,6 +95,9 @@ def _parse_options(query: str) -> dict[str, str]:
 def _parse_server(text: str) -> str:
     try:
         parts = urlsplit(f"//{text}")
+    except ValueError:
+        raise ConfigurationError("the Kafka URL has a host that cannot be read") from None
+    try:
         host, port = parts.hostname, parts.port
     except ValueError:
         raise ConfigurationError("the Kafka URL has a port that is no number from 1 to 65535") from None

@@ -41,8 +41,8 @@ class Archive:
             return
         with log.open("ab") as output:
             self._training = subprocess.Popen(
-                [sys.executable, "-m", "freehold.runtime.embedded.training"],
-                stdin=subprocess.DEVNULL,
+                [sys.executable, "-m", "freehold.runtime.embedded.training", "--while-open"],
+                stdin=subprocess.PIPE,  # closed when this process is gone, however it went
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -64,3 +64,5 @@ class Archive:
             except subprocess.TimeoutExpired:
                 training.kill()  # the broker that it started ends with it
                 training.wait(STOP_TIMEOUT_S)
+            if training.stdin is not None:
+                training.stdin.close()

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 from confluent_kafka import Consumer, Producer
@@ -82,8 +83,13 @@ def _keep(result: Path, archive: Path) -> None:
 
 
 def main() -> int:
-    """Make the archive and say so; a kill in between ends the broker that is being trained."""
+    """Make the archive and say so; a kill in between ends the broker that is being trained.
+
+    With `--while-open` it gives up when its standard input is closed.
+    """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    if "--while-open" in sys.argv[1:]:
+        threading.Thread(target=_end_with_input, daemon=True).start()
     try:
         archive = train()
     except (FreeholdError, OSError, subprocess.SubprocessError) as error:
@@ -91,6 +97,11 @@ def main() -> int:
         return 1
     sys.stdout.write(f"{archive}\n")
     return 0
+
+
+def _end_with_input() -> None:
+    sys.stdin.buffer.read()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":
