@@ -25,7 +25,6 @@ from freehold.errors import FreeholdError, PeerError
 from freehold.event import OutboxRow
 from freehold.outbox import OutboxSource
 from freehold.outbox.outgoing import decode_headers
-from freehold.outbox.pace import Pace
 from freehold.telemetry import OPERATION, SERVICE, TOPIC, is_traced, parse_traceparent, start_span
 from freehold.topic.writer import Shipment, Writer
 
@@ -132,7 +131,6 @@ class Relay:
         self._stopping = threading.Event()
         self._stop_by = float("inf")
         self._lease_kept_at = 0.0
-        self._pace = Pace()
         self._thread = threading.Thread(target=self._run, name="freehold-relay", daemon=True)
 
     def start(self) -> None:
@@ -190,7 +188,6 @@ class Relay:
         chunk = self._source.follow(SETTLE_WAIT_S if self._flights else FOLLOW_WAIT_S)
         if chunk is not None:
             self._ship(chunk.rows, chunk.position)
-            self._stopping.wait(self._pace.rest_s(len(chunk.rows), time.monotonic()))
         self._settle()
         self._enter(RelayState.WAITING_FOR_TOPIC if self._is_topic_silent() else RelayState.FOLLOWING)
 
