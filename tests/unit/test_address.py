@@ -37,6 +37,10 @@ def test_any_user_and_password_survive_the_url(user: str, password: str) -> None
     assert KafkaAddress.parse(address.format()) == address
 
 
+def test_line_end_of_a_secrets_file_is_no_part_of_the_url() -> None:
+    assert KafkaAddress.parse("kafka://host?security=SSL\n") == KafkaAddress.parse("kafka://host?security=SSL")
+
+
 @pytest.mark.parametrize(
     ("url", "part"),
     [

@@ -1,9 +1,10 @@
 """Each event takes effect once in the subscriber's own store.
 
 A subscription is (service, source topic); its position lives in the subscriber's store per partition, keyed by the
-topic's id, claimed with a new owner epoch on assignment, and moved by compare-and-set: in the very transaction that holds
-the effects of handlers, and soon behind copies, which may be written again. The broker's committed offset is telemetry. Duplicates that positions cannot see are stopped by the guard
-"greater than what was applied": in the copy's own row for a replica, in `applied` for handlers.
+topic's id, claimed with a new owner epoch on assignment, and moved by compare-and-set: in the very transaction that
+holds the effects of handlers, and soon behind copies, which may be written again. The broker's committed offset is
+telemetry. Duplicates that positions cannot see are stopped by the guard "greater than what was applied": in the copy's
+own row for a replica, in `applied` for handlers.
 
 The seam that both products fill is the ledger (tests/seams/test_ledger.py).
 """

@@ -42,7 +42,7 @@ class KafkaAddress:
         Raises:
             ConfigurationError: A part is missing or unknown. The message names the part and never quotes the password.
         """
-        scheme, _, rest = url.partition("://")
+        scheme, _, rest = url.strip().partition("://")
         if scheme.lower() != "kafka":
             raise ConfigurationError("the Kafka URL must begin with kafka:// , as in kafka://user:password@host:port")
         # Not by the standard library: it takes one host, and refuses a list in which one is an IPv6 address.
