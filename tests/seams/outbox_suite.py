@@ -12,7 +12,7 @@ import pytest
 
 from freehold.errors import FencedError, PeerError, StoreUnavailable
 from freehold.event import OutboxRow
-from freehold.outbox import CHUNK_ROWS, OutboxSource
+from freehold.outbox import CHUNK_ROWS, OutboxSource, StoreOutbox
 from tests.seams.product import PUBLISHES, Product, UserUpdated
 
 LIMIT_S = 20.0
@@ -33,10 +33,10 @@ class OutboxSuite:
         await store.close()
 
     @pytest.fixture
-    def make_source(self, url: str, service: str, store: Any) -> Iterator[Callable[[], OutboxSource]]:
-        made: list[OutboxSource] = []
+    def make_source(self, url: str, service: str, store: Any) -> Iterator[Callable[[], StoreOutbox]]:
+        made: list[StoreOutbox] = []
 
-        def make() -> OutboxSource:
+        def make() -> StoreOutbox:
             made.append(self.product.make_source(url, service))
             return made[-1]
 
@@ -45,7 +45,7 @@ class OutboxSuite:
             source.close()
 
     @pytest.fixture
-    def source(self, make_source: Callable[[], OutboxSource]) -> OutboxSource:
+    def source(self, make_source: Callable[[], StoreOutbox]) -> OutboxSource:
         return make_source()
 
     async def publish(self, store: Any, *versions: tuple[str, int]) -> None:
@@ -99,7 +99,7 @@ class OutboxSuite:
         assert await asyncio.to_thread(source.follow, 0.1) is None
 
     async def test_acknowledged_rows_are_gone_and_the_others_come_again(
-        self, store: Any, make_source: Callable[[], OutboxSource]
+        self, store: Any, make_source: Callable[[], StoreOutbox]
     ) -> None:
         first, second = make_source(), make_source()
         await asyncio.to_thread(first.open)
@@ -153,7 +153,7 @@ class OutboxSuite:
 
         assert [row.key for row in await asyncio.to_thread(follow, source, 1)] == ["user/a"]
 
-    async def test_one_relay_at_a_time(self, store: Any, make_source: Callable[[], OutboxSource]) -> None:
+    async def test_one_relay_at_a_time(self, store: Any, make_source: Callable[[], StoreOutbox]) -> None:
         first, second = make_source(), make_source()
 
         assert await asyncio.to_thread(first.open)
@@ -171,7 +171,7 @@ class OutboxSuite:
             await asyncio.to_thread(follow_until, source, LIMIT_S)
 
     async def test_lost_log_loses_no_row(
-        self, store: Any, service: str, make_source: Callable[[], OutboxSource]
+        self, store: Any, service: str, make_source: Callable[[], StoreOutbox]
     ) -> None:
         source = make_source()
         await asyncio.to_thread(source.open)
@@ -195,9 +195,7 @@ class OutboxSuite:
             ("user/b", 2, 0),
         ]
 
-    async def test_tally_is_the_stores_and_only_rises(
-        self, store: Any, make_source: Callable[[], OutboxSource]
-    ) -> None:
+    async def test_tally_is_the_stores_and_only_rises(self, store: Any, make_source: Callable[[], StoreOutbox]) -> None:
         first, second = make_source(), make_source()
         assert await asyncio.to_thread(first.open)
         before = await asyncio.to_thread(first.tally)
@@ -210,7 +208,7 @@ class OutboxSuite:
 
     @pytest.mark.parametrize("seed", range(3))
     async def test_random_relays_and_writers_skip_nothing_and_invert_nothing(
-        self, store: Any, make_source: Callable[[], OutboxSource], seed: int
+        self, store: Any, make_source: Callable[[], StoreOutbox], seed: int
     ) -> None:
         """Relays come and go at random moments, acknowledging part of what they were given, while writers write."""
         chance = random.Random(seed)  # noqa: S311 (repeatable)

@@ -9,7 +9,7 @@ import msgspec
 
 from freehold.consumer import Ledger
 from freehold.event import Event, OutboxRow
-from freehold.outbox import OutboxSource
+from freehold.outbox import StoreOutbox
 from freehold.replica import Copies
 from freehold.service import Replica
 
@@ -51,7 +51,7 @@ class Product(Protocol):
     def make_store(self) -> Any:
         """Declare a store with users (id, name, version) and orders that embed a customer."""
 
-    def make_source(self, url: str, service: str) -> OutboxSource:
+    def make_source(self, url: str, service: str) -> StoreOutbox:
         """Make what reads the store's outbox."""
 
     def make_ledger(self, store: Any) -> Ledger:

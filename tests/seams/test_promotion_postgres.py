@@ -6,7 +6,7 @@ import asyncio
 import os
 import secrets as randomness
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +33,8 @@ from tests.seams.on_postgres import OnPostgres
 from tests.seams.product import PUBLISHES, UserUpdated
 from tests.seams.standby import promote, start_standby, url_of_both
 from tests.seams.test_relay import versions
+from tests.seams.waiting import LIMIT_S, until
 
-LIMIT_S = 30.0
 SERVICE = "users"
 
 pytestmark = pytest.mark.services
@@ -99,10 +99,10 @@ async def test_relay_follows_a_promoted_standby_and_nothing_is_lost(
     try:
         for version in range(1, 4):
             await write(store, version)
-        await until(lambda: relay.progress.shipped_total == 6, "the first are shipped", relay)
+        await until(lambda: relay.progress.shipped_total == 6, "the first are shipped", lambda: relay.progress)
         source.is_cut_off = True
         await write(store, 4)
-        await until(lambda: relay.progress.state is RelayState.RETRYING, "cut off", relay)
+        await until(lambda: relay.progress.state is RelayState.RETRYING, "cut off", lambda: relay.progress)
         await write(store, 5)
 
         os.kill(primary.pid or 0, signal.SIGKILL)
@@ -113,9 +113,11 @@ async def test_relay_follows_a_promoted_standby_and_nothing_is_lost(
         await asyncio.to_thread(promote, standby)
         source.is_cut_off = False
         await write_when_it_answers(store, 6)
-        await until(lambda: relay.progress.state is RelayState.FOLLOWING, "following the new primary", relay)
+        await until(
+            lambda: relay.progress.state is RelayState.FOLLOWING, "following the new primary", lambda: relay.progress
+        )
         await write(store, 7)
-        await until(lambda: relay.progress.shipped_total == 14, "all are shipped", relay)
+        await until(lambda: relay.progress.shipped_total == 14, "all are shipped", lambda: relay.progress)
 
         records = await asyncio.to_thread(lambda: list(tail(address, topic, last=LAST_MAX, follow=False)))
         # Repeats are compared with what they repeat, byte for byte.
@@ -152,17 +154,6 @@ async def _upsert(tx: Any, user_id: str, version: int) -> None:
         version,
     )
     tx.publish(UserUpdated, dict(row))
-
-
-async def until(condition: Callable[[], bool], what: str, relay: Relay) -> None:
-    try:
-        async with asyncio.timeout(LIMIT_S):
-            while True:
-                if condition():
-                    return
-                await asyncio.sleep(0.01)
-    except TimeoutError:
-        raise AssertionError(f"not within {LIMIT_S} s: {what}; {relay.progress}") from None
 
 
 def slots(server: PostgresServer) -> set[str]:

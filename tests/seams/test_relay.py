@@ -29,10 +29,10 @@ from freehold.topic.admin import Topics
 from freehold.topic.tail import LAST_MAX, tail
 from freehold.topic.writer import Writer
 from tests.seams.pair import PRODUCTS, owner, update, update_many
+from tests.seams.waiting import LIMIT_S, until
 
 pytestmark = [pytest.mark.services, pytest.mark.parametrize("product", PRODUCTS)]
 
-LIMIT_S = 30.0
 Run = Callable[..., Any]
 
 
@@ -70,14 +70,7 @@ class Shop:
 
     async def until(self, condition: Callable[[], bool], what: str) -> None:
         """Wait for a named condition."""
-        try:
-            async with asyncio.timeout(LIMIT_S):
-                while True:
-                    if condition():
-                        return
-                    await asyncio.sleep(0.01)
-        except TimeoutError:
-            raise AssertionError(f"not within {LIMIT_S} s: {what}; {[r.progress for r in self._started]}") from None
+        await until(condition, what, lambda: [relay.progress for relay in self._started])
 
     async def until_empty(self) -> None:
         async with asyncio.timeout(LIMIT_S):

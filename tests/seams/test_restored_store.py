@@ -20,8 +20,8 @@ from freehold.topic.address import KafkaAddress
 from freehold.topic.tail import LAST_MAX, tail
 from freehold.topic.tally import TopicTally
 from tests.seams.pair import PRODUCTS, owner, update
+from tests.seams.waiting import LIMIT_S, until
 
-LIMIT_S = 30.0
 Run = Callable[..., Any]
 
 pytestmark = [pytest.mark.services, pytest.mark.parametrize("product", PRODUCTS)]
@@ -150,14 +150,3 @@ def _copy_mongo(url: str) -> Callable[[], None]:
                     client[name][collection].insert_many(documents)
 
     return restore
-
-
-async def until(condition: Callable[[], bool], what: str) -> None:
-    try:
-        async with asyncio.timeout(LIMIT_S):
-            while True:
-                if condition():
-                    return
-                await asyncio.sleep(0.01)
-    except TimeoutError:
-        raise AssertionError(f"not within {LIMIT_S} s: {what}") from None

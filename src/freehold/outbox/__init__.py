@@ -62,11 +62,15 @@ class OutboxSource(Protocol):
     def acknowledge(self, rows: list[OutboxRow], position: Any) -> None:
         """Delete the rows, which are on the topic, and let the log be forgotten up to `position` (None: as it is)."""
 
+    def close(self) -> None:
+        """Give the lease back and let go of the connections; idempotent, and never raises PeerError."""
+
+
+class StoreOutbox(OutboxSource, Protocol):
+    """The outbox that a product fills: a source whose store counts along with its topic (`freehold.outbox.tallied`)."""
+
     def tally(self) -> int:
         """Give how often the tally was raised in this store's history; 0 before the first time."""
 
     def raise_tally(self) -> int:
         """Raise the tally by one, as durably as any commit of the service's, and give it."""
-
-    def close(self) -> None:
-        """Give the lease back and let go of the connections; idempotent, and never raises PeerError."""

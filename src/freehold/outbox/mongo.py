@@ -79,7 +79,7 @@ def outbox_row(document: Mapping[str, Any]) -> OutboxRow:
 
 
 class MongoOutbox:
-    """Read a MongoDB store's outbox; see `freehold.outbox.OutboxSource` for what is promised.
+    """Read a MongoDB store's outbox; see `freehold.outbox.StoreOutbox` for what is promised.
 
     Args:
         url: The service's own database, with its own credentials.
@@ -157,13 +157,13 @@ class MongoOutbox:
                 outbox.delete_many({"_id": {"$in": ids}})
 
     def tally(self) -> int:
-        """Give how often the tally was raised; see `OutboxSource.tally`."""
+        """Give how often the tally was raised; see `StoreOutbox.tally`."""
         with self._translating("read the tally of"):
             kept = self._database[EPOCHS].find_one({"_id": TALLY})
         return int(kept["tally"]) if kept else 0
 
     def raise_tally(self) -> int:
-        """Raise the tally by a majority; see `OutboxSource.raise_tally`."""
+        """Raise the tally by a majority; see `StoreOutbox.raise_tally`."""
         with self._translating("raise the tally of"):
             raised = self._database[EPOCHS].find_one_and_update(
                 {"_id": TALLY}, {"$inc": {"tally": 1}}, upsert=True, return_document=ReturnDocument.AFTER

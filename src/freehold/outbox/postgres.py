@@ -77,7 +77,7 @@ _SWEEP = "SELECT key, version, index, type, headers, data FROM freehold.outbox O
 
 
 class PostgresOutbox:
-    """Fill `freehold.outbox.OutboxSource` for a PostgreSQL store.
+    """Fill `freehold.outbox.StoreOutbox` for a PostgreSQL store.
 
     Args:
         url: The service's own database, with its own credentials; the role needs REPLICATION.
@@ -173,7 +173,7 @@ class PostgresOutbox:
             stream.confirm(position)
 
     def tally(self) -> int:
-        """Give how often the tally was raised; see `OutboxSource.tally`."""
+        """Give how often the tally was raised; see `StoreOutbox.tally`."""
         try:
             (tally,) = self._fetch("SELECT tally FROM freehold.store")
         except psycopg.Error as error:
@@ -181,7 +181,7 @@ class PostgresOutbox:
         return int(tally)
 
     def raise_tally(self) -> int:
-        """Raise the tally durably; see `OutboxSource.raise_tally`."""
+        """Raise the tally durably; see `StoreOutbox.raise_tally`."""
         try:
             (tally,) = self._fetch(_RAISE_TALLY)
         except psycopg.Error as error:

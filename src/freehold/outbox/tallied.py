@@ -14,7 +14,7 @@ from typing import Any
 
 from freehold.errors import IdentityError
 from freehold.event import OutboxRow
-from freehold.outbox import Chunk, OutboxSource
+from freehold.outbox import Chunk, StoreOutbox
 from freehold.topic.tally import TopicTally
 
 # What was shipped since the last count and is lost with its store is not noticed.
@@ -26,7 +26,7 @@ REMIND_EVERY_S = 3_600.0
 class TalliedSource:
     """An outbox that its topic recognises; see `freehold.outbox.OutboxSource`."""
 
-    def __init__(self, source: OutboxSource, tally: TopicTally, service: str) -> None:
+    def __init__(self, source: StoreOutbox, tally: TopicTally, service: str) -> None:
         self._source = source
         self._tally = tally
         self._service = service
@@ -67,14 +67,6 @@ class TalliedSource:
         self._source.acknowledge(rows, position)
         self._is_due = self._is_due or bool(rows)
         self._count_if_due()
-
-    def tally(self) -> int:
-        """See `OutboxSource.tally`."""
-        return self._source.tally()
-
-    def raise_tally(self) -> int:
-        """See `OutboxSource.raise_tally`."""
-        return self._source.raise_tally()
 
     def close(self) -> None:
         """See `OutboxSource.close`."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from freehold.consumer import Ledger
 from freehold.errors import DeclarationError
-from freehold.outbox import OutboxSource
+from freehold.outbox import StoreOutbox
 from freehold.replica import Copies
 from freehold.runtime.settings import STORE_SCHEMES, Settings
 from freehold.service import Replica, Service
@@ -28,7 +28,7 @@ def check_store(service: Service, settings: Settings) -> None:
         )
 
 
-def make_source(service: Service, settings: Settings) -> OutboxSource:
+def make_source(service: Service, settings: Settings) -> StoreOutbox:
     """Give the service's outbox as a relay reads it."""
     source: Any
     if service.store.kind == "postgres":
