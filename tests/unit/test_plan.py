@@ -85,6 +85,18 @@ def test_unmet_needs_are_told_with_their_reason() -> None:
     assert unmet(step, {"mongo"}) == {"kafka": "its topic and credentials"}
 
 
+def test_relay_and_consumers_told_apart_follow_their_service() -> None:
+    steps = plan(SYSTEM, servers=assign_servers(SYSTEM, {}, ()), seeds=(), is_apart=True)
+    parts = {step.name: (step.kind, set(step.waits_for)) for step in steps if step.role == "part"}
+
+    assert parts == {
+        "notes relay": ("relay", {"notes"}),
+        "tags consumers": ("consumers", {"tags"}),
+        "marks consumers": ("consumers", {"marks"}),
+    }
+    assert len({step.port for step in steps if step.role in {"service", "part"}}) == 6
+
+
 def test_servers_are_stopped_last_and_together() -> None:
     order = [[step.role for step in group] for group in stop_order(planned(seeds=("notes",)))]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -31,6 +32,9 @@ def up(
     port: Annotated[
         list[str] | None, typer.Option("--port", metavar="NAME=PORT", help="A port that must be used; repeatable.")
     ] = None,
+    apart: Annotated[
+        bool, typer.Option("--apart", help="Run each service's API, relay and consumers as processes of their own.")
+    ] = False,
     json: JSON = False,
 ) -> None:
     """Start a system here: its servers, its services, its gateway. Ctrl-C stops it.
@@ -41,13 +45,15 @@ def up(
     if detach:
         from freehold.runtime.supervisor.detach import start_detached
 
-        arguments = [absolute_target(system), *([] if demo else ["--no-demo"])]
+        arguments = [absolute_target(system), *([] if demo else ["--no-demo"]), *(["--apart"] if apart else [])]
         arguments += [f"--port={each}" for each in port or ()]
         with display() as shown:
             state = start_detached(here(), arguments, shown.show)
         announce(state, json=json)
         return
-    _run_here(system, demo=demo, ports=_parse_ports(port or ()), json=json)
+    place = here()
+    ports = _parse_ports(port or ())
+    _run_here(place, lambda: _launch(place, system, demo=demo, ports=ports, is_apart=apart), json=json)
 
 
 def down(json: JSON = False) -> None:
@@ -116,15 +122,15 @@ def display() -> LiveDisplay | LineDisplay:
     return LiveDisplay(shown_on) if shown_on.is_terminal else LineDisplay(say)
 
 
-def _run_here(source: str, *, demo: bool, ports: dict[str, int], json: bool) -> None:
+def _run_here(place: Place, launch: Callable[[], Launch], *, json: bool) -> None:
     from freehold.errors import FreeholdError
     from freehold.runtime.supervisor.leftovers import end_leftovers
 
-    place, code = here(), 0
+    code = 0
     try:
         with place.held():
             end_leftovers(place.read(), say, servers=False)
-            _supervise(_launch(place, source, demo=demo, ports=ports), json=json)
+            _supervise(launch(), json=json)
     except FreeholdError as error:
         say(f"freehold: {error}")
         code = 1
@@ -153,12 +159,20 @@ def _supervise(launch: Launch, *, json: bool) -> None:
         Supervisor(launch, lambda state: shown[0].show(state)).run(ready)
 
 
-def _launch(place: Place, source: str, *, demo: bool, ports: dict[str, int]) -> Launch:
+def _launch(place: Place, source: str, *, demo: bool, ports: dict[str, int], is_apart: bool) -> Launch:
     from freehold.runtime.load import load_system
     from freehold.runtime.supervisor.supervise import Launch
 
     target = absolute_target(source)
-    return Launch(load_system(target), target, place, ports=ports, external=external_servers(), seeds=demo)
+    return Launch(
+        load_system(target),
+        target,
+        place,
+        ports=ports,
+        external=external_servers(),
+        seeds=demo,
+        is_apart=is_apart,
+    )
 
 
 def _parse_ports(given: list[str] | tuple[str, ...]) -> dict[str, int]:

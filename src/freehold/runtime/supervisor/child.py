@@ -17,6 +17,8 @@ from freehold.runtime.embedded.ports import LOOPBACK
 from freehold.runtime.embedded.process import open_log
 from freehold.runtime.supervisor.state import started_ticks
 
+# What runs us; a drill with a planted bug begins with another one.
+PROGRAM = (sys.executable, "-m", "freehold")
 READY_TIMEOUT_S = 60.0  # a service migrates its store before it is ready
 PROBE_TIMEOUT_S = 2.0
 POLL_S = 0.02
@@ -30,6 +32,11 @@ INHERITED = {
     *("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TERM", "NO_COLOR"),
     *("FREEHOLD_LOG_LEVEL", "LOG_LEVEL", "FREEHOLD_BODY_BYTES_MAX", "FREEHOLD_ANSWER_S_MAX"),
 }
+
+
+def command(*arguments: str) -> list[str]:
+    """Give the command line of `freehold` with these arguments, by the same Python as ours."""
+    return [*PROGRAM, *arguments]
 
 
 def child_environment(own: Mapping[str, str]) -> dict[str, str]:
@@ -62,7 +69,7 @@ class Child:
         self.log = log
         with open_log(log) as stream:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "freehold", *arguments],
+                command(*arguments),
                 env=dict(environment),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE if pipes_output else stream,

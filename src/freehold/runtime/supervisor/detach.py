@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 
 from freehold.errors import StartError
 from freehold.runtime.embedded.process import open_log
-from freehold.runtime.supervisor.child import last_lines
+from freehold.runtime.supervisor.child import command, last_lines
 from freehold.runtime.supervisor.leftovers import end_leftovers, end_process
 from freehold.runtime.supervisor.state import Place, SystemState, is_same, started_ticks
 
@@ -37,7 +36,7 @@ def start_detached(place: Place, arguments: Sequence[str], show: Callable[[Syste
     log = place.log("up")
     with open_log(log) as stream:
         child = subprocess.Popen(
-            [sys.executable, "-m", "freehold", "up", *arguments],
+            command("up", *arguments),
             stdin=subprocess.DEVNULL,
             stdout=stream,
             stderr=stream,

@@ -6,9 +6,10 @@ import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from typing import Literal
 
-from freehold.service import System
+from freehold.service import Service, System
 
-Role = Literal["server", "service", "gateway", "demo"]
+Role = Literal["server", "service", "part", "gateway", "demo"]
+Part = Literal["relay", "consumers"]
 
 KAFKA = "kafka"
 # A role that may follow its database's log may copy the whole PostgreSQL server: nobody else's data may be on it.
@@ -34,13 +35,14 @@ class Step:
     waits_for: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
-def plan(system: System, *, servers: Mapping[str, str], seeds: Collection[str]) -> list[Step]:
+def plan(system: System, *, servers: Mapping[str, str], seeds: Collection[str], is_apart: bool = False) -> list[Step]:
     """List the processes that make up the system, each after those that it waits for.
 
     Args:
         system: What is to run.
         servers: By service, the server that its store is on (`assign_servers`).
         seeds: The services whose demo data is still to be written, each by a short-lived process.
+        is_apart: Whether each service's relay and consumers have processes of their own.
     """
     kinds = {servers[service.name]: service.store.kind for service in system.services}
     if system.services:
@@ -49,6 +51,10 @@ def plan(system: System, *, servers: Mapping[str, str], seeds: Collection[str]) 
     for port, service in enumerate(system.services, start=SERVICE_PORT_FIRST):
         reasons = {servers[service.name]: "its database", KAFKA: "its topic and credentials"}
         steps.append(Step(service.name, "service", service.store.kind, port, reasons))
+    if is_apart:
+        apart = [(service.name, part) for service in system.services for part in parts_of(service)]
+        for port, (name, part) in enumerate(apart, start=SERVICE_PORT_FIRST + len(system.services)):
+            steps.append(Step(part_name(name, part), "part", part, port, {name: "its migrated store"}))
     if system.gateway is not None:
         # It waits for nobody: a service that is not there yet is an answer that it knows how to give.
         steps.append(Step(system.gateway.name, "gateway", "", GATEWAY_PORT))
@@ -81,6 +87,17 @@ def assign_servers(system: System, known: Mapping[str, str], external: Collectio
     return assigned
 
 
+def parts_of(service: Service) -> list[Part]:
+    """List what a service has beside its API that can run by itself."""
+    parts: list[Part] = ["relay"] if service.publishes else []
+    return [*parts, "consumers"] if service.sources() else parts
+
+
+def part_name(service: str, part: Part) -> str:
+    """Name the process that runs one part of a service."""
+    return f"{service} {part}"
+
+
 def demo_name(service: str) -> str:
     """Name the process that writes a service's demo data."""
     return f"{service} demo"
@@ -93,8 +110,8 @@ def unmet(step: Step, ready: Collection[str]) -> dict[str, str]:
 
 def stop_order(steps: Sequence[Step]) -> list[list[Step]]:
     """Group the steps as they are stopped: what writes demo data, the door, the services, then the servers together."""
-    order: tuple[Role, ...] = ("demo", "gateway", "service", "server")
-    groups = [[step for step in steps if step.role == role] for role in order]
+    order: tuple[tuple[Role, ...], ...] = (("demo",), ("gateway",), ("service", "part"), ("server",))
+    groups = [[step for step in steps if step.role in roles] for roles in order]
     return [group for group in groups if group]
 
 

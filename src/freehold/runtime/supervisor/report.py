@@ -13,6 +13,7 @@ from freehold.runtime.supervisor.state import Place, SystemState, boot_id, is_sa
 
 # A service whose store hangs says so, after it has waited for the store's answers itself.
 PROBE_TIMEOUT_S = 3.0
+ASKED = {"service", "part", "gateway"}
 RUNNING = {"waiting", "starting", "ready", "restarting", "stopping"}
 
 
@@ -42,16 +43,16 @@ def ask_processes(state: SystemState) -> dict[str, dict[str, Any]]:
     """Ask the services and the gateway that run how they are; one that is not ready by its own word is called unready.
 
     Returns:
-        By name, what each service says of its relay and its consumers; one that does not answer is left out.
+        By name, what each service, or part of one, says of its relay and its consumers; one that does not answer is left out.
     """
-    asked = [each for each in state.processes if each.role in {"service", "gateway"} and each.pid and each.port]
+    asked = [each for each in state.processes if each.role in ASKED and each.pid and each.port]
     with ThreadPoolExecutor(max(1, len(asked))) as pool:
         answers = list(pool.map(lambda process: read_progress(process.port or 0), asked))
     for process, answer in zip(asked, answers, strict=True):
         if process.state == "ready" and (answer is None or not answer.get("ready")):
             process.state = "unready"
             process.detail = _unready_words(answer)
-    return {each.name: answer for each, answer in zip(asked, answers, strict=True) if answer and each.role == "service"}
+    return {each.name: answer for each, answer in zip(asked, answers, strict=True) if answer and each.role != "gateway"}
 
 
 def as_json(state: SystemState | None) -> dict[str, Any]:

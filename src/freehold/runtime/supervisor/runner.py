@@ -5,17 +5,18 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 from urllib.parse import urlsplit
 
 from freehold.errors import StartError
+from freehold.http.peer import peer_url
 from freehold.runtime.embedded.ports import LOOPBACK
 from freehold.runtime.provision.secrets import Secrets
 from freehold.runtime.supervisor.child import Child, child_environment, last_lines
-from freehold.runtime.supervisor.plan import KAFKA
+from freehold.runtime.supervisor.plan import KAFKA, Part
 from freehold.runtime.supervisor.state import Place
 from freehold.service import Service
 
@@ -175,7 +176,9 @@ class ServiceRunner(ChildRunner):
     target: str
     port: int
     servers: Mapping[str, EmbeddedRunner | ExternalRunner]
+    sources: Mapping[str, str]
     environment: dict[str, str] = field(default_factory=dict, repr=False)
+    only: Literal["api"] | None = None
 
     def met(self, name: str, tell: Tell) -> None:
         """Make its database, user and rights on the server that is ready now."""
@@ -200,8 +203,37 @@ class ServiceRunner(ChildRunner):
         """Start its process, and return when it is ready."""
         name = self.service.name
         self.environment |= http_environment(name, self.port)
+        self.environment["FREEHOLD_INTERNAL_KEY"] = self.place.internal_key(name)
+        for source, url in self.sources.items():
+            self.environment[f"FREEHOLD_UPSTREAM_{source.upper()}"] = peer_url(
+                url, name, self.place.internal_key(source)
+            )
         self.place.write_environment(name, self.environment)
-        self.child = start_http(name, self.target, self.environment, self.place.log(name), tell)
+        arguments = run_arguments(name, self.target, self.only)
+        self.child = start_http(name, arguments, self.environment, self.place.log(name), tell)
+        self.child.wait_until_ready(self.port, is_wanted)
+
+
+@dataclass
+class PartRunner(ChildRunner):
+    """A service's relay or its consumers by themselves, with what the service itself was started with."""
+
+    name: str
+    service: str
+    part: Part
+    place: Place
+    target: str
+    port: int
+
+    def met(self, name: str, tell: Tell) -> None:
+        """Do nothing: the service has its user and rights, and has migrated its store."""
+
+    def start(self, tell: Tell, is_wanted: IsWanted) -> None:
+        """Start its process, and return when it is ready."""
+        own = http_environment(f"{self.service}-{self.part}", self.port)
+        environment = self.place.read_environment(self.service) | own
+        arguments = run_arguments(self.service, self.target, self.part)
+        self.child = start_http(self.name, arguments, environment, self.place.log(self.name), tell)
         self.child.wait_until_ready(self.port, is_wanted)
 
 
@@ -222,7 +254,8 @@ class GatewayRunner(ChildRunner):
         """Start its process, and return when it is ready."""
         environment = http_environment(self.name, self.port)
         environment |= {f"FREEHOLD_UPSTREAM_{service.upper()}": url for service, url in self.upstreams.items()}
-        self.child = start_http(self.name, self.target, environment, self.place.log(self.name), tell)
+        arguments = run_arguments(self.name, self.target)
+        self.child = start_http(self.name, arguments, environment, self.place.log(self.name), tell)
         self.child.wait_until_ready(self.port, is_wanted)
 
 
@@ -271,9 +304,14 @@ def http_environment(name: str, port: int) -> dict[str, str]:
     return {"FREEHOLD_HOST": LOOPBACK, "FREEHOLD_PORT": str(port), "FREEHOLD_INSTANCE": f"{name}-1"}
 
 
-def start_http(name: str, target: str, environment: Mapping[str, Any], log: Path, tell: Tell) -> Child:
-    """Start a service or the gateway, and say what is known of it."""
-    child = Child(name, ["run", name, "--system", target], child_environment(environment), log)
+def run_arguments(name: str, target: str, only: str | None = None) -> list[str]:
+    """Give what follows `freehold` to run a service, a part of it, or the gateway."""
+    return ["run", name, "--system", target, *(["--only", only] if only else [])]
+
+
+def start_http(name: str, arguments: Sequence[str], environment: Mapping[str, Any], log: Path, tell: Tell) -> Child:
+    """Start a process that answers HTTP, and say what is known of it."""
+    child = Child(name, arguments, child_environment(environment), log)
     port = int(environment["FREEHOLD_PORT"])
     url = f"http://{LOOPBACK}:{port}"
     tell(pid=child.pid, started_ticks=child.ticks, port=port, url=url, log=str(log), detail="starting its process")

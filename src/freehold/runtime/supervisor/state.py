@@ -93,6 +93,10 @@ class Place:
         """Open the generated credentials."""
         return Secrets(self.directory / "secrets.json")
 
+    def internal_key(self, service: str) -> str:
+        """Give the key by which a service knows who calls its internal routes."""
+        return self.secrets.get(f"internal/{service}")
+
     def log(self, name: str) -> Path:
         """Say where a process writes what it does."""
         return self.logs / f"{name.replace(' ', '-')}.log"

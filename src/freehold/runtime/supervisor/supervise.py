@@ -19,12 +19,13 @@ from freehold.errors import StartError
 from freehold.runtime.embedded.ports import LOOPBACK, reserve_port
 from freehold.runtime.supervisor.keeper import WATCH_S, Keeper
 from freehold.runtime.supervisor.leftovers import kill_children
-from freehold.runtime.supervisor.plan import assign_servers, demo_name, plan, stop_order
+from freehold.runtime.supervisor.plan import assign_servers, demo_name, part_name, parts_of, plan, stop_order
 from freehold.runtime.supervisor.runner import (
     DemoRunner,
     EmbeddedRunner,
     ExternalRunner,
     GatewayRunner,
+    PartRunner,
     Runner,
     ServiceRunner,
 )
@@ -47,6 +48,7 @@ class Launch:
         ports: By process name, a port that it must have.
         external: By kind of server, the administrator's URL of one that the user has.
         seeds: Whether demo data is written if it has not been yet.
+        is_apart: Whether each service's API, relay and consumers run in processes of their own.
     """
 
     system: System
@@ -55,6 +57,7 @@ class Launch:
     ports: Mapping[str, int] = field(default_factory=dict)
     external: Mapping[str, str] = field(default_factory=dict, repr=False)
     seeds: bool = True
+    is_apart: bool = False
 
     def unseeded(self) -> set[str]:
         """Name the services whose demo data is still to be written."""
@@ -72,7 +75,7 @@ class Supervisor:
     def __init__(self, launch: Launch, show: Callable[[SystemState], None]) -> None:
         self._launch = launch
         servers = assign_servers(launch.system, launch.place.read_servers(), launch.external)
-        self._steps = plan(launch.system, servers=servers, seeds=launch.unseeded())
+        self._steps = plan(launch.system, servers=servers, seeds=launch.unseeded(), is_apart=launch.is_apart)
         kinds = {service.name: service.store.kind for service in launch.system.services}
         self._embedded = {name: server for name, server in servers.items() if kinds[name] not in launch.external}
         self._state = SystemState(
@@ -129,7 +132,7 @@ class Supervisor:
         """Hold the port of each process of ours for as long as we run, so that a restart finds it free."""
         ports = {}
         for step in self._steps:
-            if step.role in {"service", "gateway"}:
+            if step.role in {"service", "part", "gateway"}:
                 fixed = self._launch.ports.get(step.name)
                 port = stack.enter_context(reserve_port([fixed or step.port], fixed=fixed is not None))
                 if port != (fixed or step.port):
@@ -153,14 +156,19 @@ class Supervisor:
             if step.role == "server"
         }
         runners: dict[str, Runner] = dict(servers)
+        urls = {each.name: f"http://{LOOPBACK}:{ports[each.name]}" for each in launch.system.services}
         for service in launch.system.services:
             name = service.name
-            runners[name] = ServiceRunner(service, launch.place, launch.target, ports[name], servers)
+            runners[name] = ServiceRunner(
+                service, launch.place, launch.target, ports[name], servers, only="api" if launch.is_apart else None
+            )
+            for part in parts_of(service) if launch.is_apart else ():
+                own = part_name(name, part)
+                runners[own] = PartRunner(own, name, part, launch.place, launch.target, ports[own])
             runners[demo_name(name)] = DemoRunner(demo_name(name), name, launch.place, launch.target)
         if launch.system.gateway is not None:
             name = launch.system.gateway.name
-            upstreams = {each.name: f"http://{LOOPBACK}:{ports[each.name]}" for each in launch.system.services}
-            runners[name] = GatewayRunner(name, launch.place, launch.target, ports[name], upstreams)
+            runners[name] = GatewayRunner(name, launch.place, launch.target, ports[name], urls)
         return runners
 
     def _wait_until_ready(self) -> bool:
