@@ -9,7 +9,8 @@ An author declares a class; its fields are what readers are promised (docs/conce
 
 Its place in the history of its entity is (epoch, version, index): the store's epoch, the version that the owner's
 transaction gave the entity, and the index of the event within that transaction. Everywhere the guard is "greater than
-what was applied", so gaps are legal and repeats are harmless.
+what was applied", so gaps are legal and repeats are harmless. An event that only says again what its entity is at that
+version, for copies that lack it, has an index beyond those of any transaction: its repair number (decision 20).
 """
 
 from __future__ import annotations
@@ -23,12 +24,15 @@ from uuid import UUID
 import msgspec
 
 from freehold.errors import DeclarationError, PublishError
+from freehold.upcast import Upcast, Upcasts, check_upcasts
 
 # Kafka's default message.max.bytes is 1 MiB for the whole batch with its headers; what is left is the envelope's.
 EVENT_BYTES_MAX = 900_000
 MESSAGE_BYTES_MAX = 1_048_588
 # The key stands in the record three times; one that did not fit would hold every later event up.
 KEY_BYTES_MAX = 1_000
+# Events of one transaction are counted from 0 to here; from here on the index is a repair number.
+REPAIR_FROM = 1_000_000
 
 _encoder = msgspec.json.Encoder()
 
@@ -49,6 +53,11 @@ class Place(msgspec.Struct, frozen=True, order=True, gc=False):
     version: int
     index: int
 
+    @property
+    def is_repair(self) -> bool:
+        """Say whether the event only tells copies again what its entity is; nothing happened to the entity."""
+        return self.index >= REPAIR_FROM
+
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field,))
 class _EventMeta(msgspec.StructMeta):
@@ -64,6 +73,7 @@ class _EventMeta(msgspec.StructMeta):
         key: str | None = None,
         schema: int | None = None,
         erases: bool | None = None,
+        upcasts: Mapping[int, Upcast] | None = None,
         **config: Any,
     ) -> Any:
         cls: Any = super().__new__(mcls, name, bases, namespace, frozen=True, kw_only=True, **config)
@@ -71,10 +81,13 @@ class _EventMeta(msgspec.StructMeta):
             cls.__entity__ = entity
         if key is not None:
             cls.__key__ = key
+        # Neither is inherited: each form says its own number, and how an older one becomes just that.
         cls.__schema__ = 1 if schema is None else schema
+        cls.__upcasts__ = {} if upcasts is None else dict(upcasts)
         if erases is not None:
             cls.__erases__ = erases
         _check_declaration(cls)
+        check_upcasts(cls)
         return cls
 
 
@@ -83,13 +96,15 @@ class Event(msgspec.Struct, metaclass=_EventMeta):
 
     Class keywords: `entity` is the kind of thing ("user"), required on each event or a class it inherits from; `key`
     names the field that identifies it (default "id"); `schema` is the number of this form of the event (default 1);
-    `erases=True` says that the entity is gone and its copies lose everything but the key.
+    `erases=True` says that the entity is gone and its copies lose everything but the key. A reader's class says by
+    `upcasts={1: function}` how the data of an older number becomes that of the next one (docs/guides/change-an-event.md).
     """
 
     __entity__: ClassVar[str] = ""
     __key__: ClassVar[str] = "id"
     __schema__: ClassVar[int] = 1
     __erases__: ClassVar[bool] = False
+    __upcasts__: ClassVar[Upcasts] = {}
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> Self:
@@ -186,7 +201,9 @@ def envelope_for(owner: str, event: Event, place: Place, traceparent: str | None
     Raises:
         PublishError: The version is not a positive whole number, or the event has no key.
     """
-    if isinstance(place.version, bool) or not isinstance(place.version, int) or place.version < 1:
+    # That somebody is gone whom the owner has never had is told at version 0: whatever it may become comes later.
+    version_min = 0 if place.is_repair else 1
+    if isinstance(place.version, bool) or not isinstance(place.version, int) or place.version < version_min:
         raise PublishError(
             f"{type(event).__name__}: version {place.version!r} is not a whole number from 1; "
             f"raise the entity's version by one in the transaction that changes it"

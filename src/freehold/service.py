@@ -16,6 +16,7 @@ import msgspec
 
 from freehold.errors import DeclarationError
 from freehold.event import MESSAGE_BYTES_MAX, Event
+from freehold.upcast import check_upcasts
 
 DAY_MS = 86_400_000
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
@@ -57,13 +58,50 @@ class Topic:
         }
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Entity:
+    """Say where the rows of a kind of entity lie, so that copies of it can be seeded, compared with it and repaired.
+
+    Args:
+        state: Its `of(row)` makes the published state of a row; seeds and repairs are sent as this event.
+        rows: Own table or collection, each row with the entity's `version`.
+        key: The column or field that identifies it; it is unique, and its text is the entity's id.
+        deleted: The column or field that is set (neither null nor false) when the entity is gone; its row stays.
+        gone: The event that erases, for entities that are.
+    """
+
+    state: type[Event]
+    rows: str
+    key: str = "id"
+    deleted: str = ""
+    gone: type[Event] | None = None
+
+    def __post_init__(self) -> None:
+        if self.gone is not None and not self.gone.__erases__:
+            raise DeclarationError(f"Entity in {self.rows}: {self.gone.__name__} does not say erases=True")
+        if self.deleted and self.gone is None:
+            raise DeclarationError(
+                f"Entity in {self.rows}: rows with {self.deleted} set are gone; name the event that says so: gone=..."
+            )
+        if self.gone is not None and self.gone.__entity__ != self.name:
+            raise DeclarationError(
+                f"Entity in {self.rows}: {self.state.__name__} is about {self.name!r} and {self.gone.__name__} about "
+                f"{self.gone.__entity__!r}"
+            )
+
+    @property
+    def name(self) -> str:
+        """The kind of entity ("user")."""
+        return self.state.__entity__
+
+
 @dataclasses.dataclass(frozen=True)
 class Replica:
     """Keep another service's facts in the own store: a declared copy.
 
     Args:
         state: A msgspec Struct with the fields that are kept, a subset of the owner's published state; its `key`
-            field ("id") becomes the primary key.
+            field ("id") becomes the primary key. Unless it reads schema 1 alone, it says so by `__schema__` and `__upcasts__`.
         of: The service that owns the facts.
         entity: The kind of entity that it is a copy of ("user").
         into: Table or collection of the own store; Freehold creates it and alone writes it.
@@ -88,6 +126,7 @@ class Replica:
             )
         if "id" not in fields:
             raise DeclarationError(f"Replica {self.into}: {self.state.__name__} needs a field id: str, the entity's id")
+        check_upcasts(self.state)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -99,6 +138,7 @@ class Service:
         store: Postgres(...) or Mongo(...); the one database that it owns.
         app: Its HTTP side, any ASGI application. Health, metrics, tracing and limits are put around it.
         publishes: The event classes that its transactions may publish.
+        owns: Where its entities' rows lie, so that copies of them can be seeded, compared and repaired.
         listens: By event class, what to do with another service's event: `async def handler(tx, event)`, run in a
             transaction of the own store, perhaps again, exactly once in effect. The class says whose it is by
             `of` in `Listen`.
@@ -112,6 +152,7 @@ class Service:
     store: Any
     app: Application
     publishes: Sequence[type[Event]] = ()
+    owns: Sequence[Entity] = ()
     listens: Sequence[Listen] = ()
     replicates: Sequence[Replica] = ()
     topic: Topic = dataclasses.field(default_factory=Topic)
@@ -128,9 +169,28 @@ class Service:
                 raise DeclarationError(
                     f'{cls.__name__}: say which entity it is about: class {cls.__name__}(Event, entity="...")'
                 )
+        for entity in self.owns:
+            for event in (entity.state, entity.gone):
+                if event is not None and event not in self.publishes:
+                    raise DeclarationError(
+                        f"{self.name} owns {entity.name!r} as {event.__name__}, which it does not publish: add it to publishes"
+                    )
         own = [source for source in self.sources() if source == self.name]
         if own:
             raise DeclarationError(f"{self.name} listens to itself; call the function in the same transaction instead")
+
+    def entity(self, name: str) -> Entity:
+        """Find what it owns by the kind of entity.
+
+        Raises:
+            DeclarationError: It does not say where such entities lie.
+        """
+        for entity in self.owns:
+            if entity.name == name:
+                return entity
+        raise DeclarationError(
+            f"{self.name} does not say where its entities of kind {name!r} lie; declare it: owns=[Entity(...)]"
+        )
 
     def sources(self) -> list[str]:
         """Name the services whose topics this one reads, sorted, each once."""

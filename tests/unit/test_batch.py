@@ -10,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from freehold.consumer.batch import Subscription, fold, take_batch
-from freehold.errors import EventRejected
+from freehold.errors import DeclarationError, EventRejected
 from freehold.event import Event, Place, encode_data, envelope_for
 from freehold.service import Listen, Replica, Service
 from freehold.topic import Record
 from freehold.topic.cloudevents import encode_headers
+from freehold.upcast import Upcasts
 
 
 async def app(*_: Any) -> None: ...
@@ -118,8 +119,48 @@ def test_event_that_cannot_be_read_is_refused_with_its_place_and_reason(bad: Rec
 
 
 def test_other_schema_number_is_refused() -> None:
-    with pytest.raises(EventRejected, match="it has schema 1, and its class here reads schema 2"):
+    with pytest.raises(EventRejected, match="it has schema 1, and LaterCustomer here reads schema 2"):
         subscription(LaterCustomer).read(record(UserUpdated(id="1", name="Ada"), PLACE))
+
+
+class Moved(msgspec.Struct):
+    __schema__: ClassVar[int] = 2
+    __upcasts__: ClassVar[Upcasts] = {1: lambda data: {"id": data["id"], "full_name": data["name"]}}
+    id: str
+    full_name: str
+
+
+class Greeted(Event, entity="user", schema=2, upcasts={1: lambda data: {**data, "greeting": f"Dear {data['name']}"}}):
+    id: str
+    greeting: str
+
+
+def test_copy_and_handler_each_read_an_older_event_by_their_own_upcasts() -> None:
+    service = Service(
+        name="orders",
+        store=None,
+        app=app,
+        replicates=[Replica(Moved, of="users", entity="user", into="customers")],
+        listens=[Listen(Greeted, handler, of="users", name="UserUpdated")],
+    )
+
+    delivery = Subscription(service, "users").read(record(UserUpdated(id="1", name="Ada"), PLACE))
+
+    assert [state.fields for _, state in delivery.states] == [{"full_name": "Ada"}]
+    assert [event for _, event in delivery.calls] == [Greeted(id="1", greeting="Dear Ada")]
+
+
+def test_upcasts_that_lead_nowhere_are_refused_at_the_declaration() -> None:
+    class Customer(msgspec.Struct):
+        __upcasts__: ClassVar[Upcasts] = {1: lambda data: data}
+        id: str
+
+    with pytest.raises(DeclarationError, match="Customer reads schema 1, and its upcasts begin with 1"):
+        Replica(Customer, of="users", entity="user", into="customers")
+    with pytest.raises(DeclarationError, match="Early reads schema 3, and its upcasts begin with 1"):
+
+        class Early(Event, entity="user", schema=3, upcasts={1: lambda data: data}):
+            id: str
 
 
 def test_any_data_is_read_or_refused() -> None:

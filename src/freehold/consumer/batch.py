@@ -2,8 +2,9 @@
 
 - A replica takes every type of its entity, since each carries the full published state (docs/concepts/events.md); a type
   that says so erases. What the replica declares must be in the data, else the event is refused.
-- A handler takes the one type that it declares.
-- Both read exactly the schema number that their class declares; another is refused until there is an upcaster for it.
+- A handler takes the one type that it declares, and no repair: nothing happened that it has not been told of.
+- Both read the schema number that their class declares, and the older ones that it has upcasts for (decision 18);
+  another is refused, by name.
   An event that erases is taken whatever its number: nothing of its data is read, and an erasure must not wait.
 - An event of an entity and a type that the service declares nothing for is skipped by that declaration, and counted.
 """
@@ -22,6 +23,7 @@ from freehold.replica import State
 from freehold.service import Listen, Replica, Service
 from freehold.topic import Record
 from freehold.topic.cloudevents import SOURCE_PREFIX, decode_record
+from freehold.upcast import Reader
 
 
 class Delivery(msgspec.Struct, frozen=True, gc=False):
@@ -47,14 +49,13 @@ class Subscription:
         self.service = service.name
         self.source = source
         self.replicas: list[Replica] = [replica for replica in service.replicates if replica.of == source]
-        self._states: dict[str, list[tuple[int, int, msgspec.json.Decoder[Any]]]] = {}
+        self._states: dict[str, list[tuple[int, Reader]]] = {}
         for number, replica in enumerate(self.replicas):
-            reader = (number, _schema_of(replica.state), msgspec.json.Decoder(replica.state))
-            self._states.setdefault(replica.entity, []).append(reader)
-        self._calls: dict[str, list[tuple[Listen, msgspec.json.Decoder[Any]]]] = {}
+            self._states.setdefault(replica.entity, []).append((number, Reader(replica.state)))
+        self._calls: dict[str, list[tuple[Listen, Reader]]] = {}
         for listen in service.listens:
             if listen.of == source:
-                self._calls.setdefault(listen.type, []).append((listen, msgspec.json.Decoder(listen.event)))
+                self._calls.setdefault(listen.type, []).append((listen, Reader(listen.event)))
 
     def read(self, record: Record) -> Delivery:
         """Decide what a record means here.
@@ -68,23 +69,21 @@ class Subscription:
             self._check_owner(envelope)
             entity, _, entity_id = envelope.key.partition("/")
             states = [
-                (number, State(entity_id, envelope.place, _fields(envelope, data, schema, decoder)))
-                for number, schema, decoder in self._states.get(entity, ())
+                (number, State(entity_id, envelope.place, _fields(envelope, data, reader)))
+                for number, reader in self._states.get(entity, ())
             ]
-            calls = [
-                (listen, _decode(envelope, data, listen.event.__schema__, decoder))
-                for listen, decoder in self._calls.get(envelope.type, ())
-            ]
-        except _Unreadable as error:
+            listening = () if envelope.place.is_repair else self._calls.get(envelope.type, ())
+            calls = [(listen, reader.read(data, envelope.schema)) for listen, reader in listening]
+        except EventRejected as reason:
             raise EventRejected(
                 f"{record.topic}, partition {record.partition}, offset {record.offset}: {envelope.type} of {envelope.key} "
-                f"cannot be applied: {error}"
+                f"cannot be applied: {reason}"
             ) from None
         return Delivery(record.offset, envelope, states, calls)
 
     def _check_owner(self, envelope: Envelope) -> None:
         if envelope.source != SOURCE_PREFIX + self.source or not envelope.type.startswith(f"{self.source}."):
-            raise _Unreadable(f"it says that it is {envelope.type!r} of {envelope.source!r}, not of {self.source}")
+            raise EventRejected(f"it says that it is {envelope.type!r} of {envelope.source!r}, not of {self.source}")
 
 
 def fold(deliveries: Iterable[Delivery], number: int) -> list[State]:
@@ -114,30 +113,12 @@ def size_of(records: Iterable[Record]) -> int:
     return sum(len(record.value or b"") for record in records)
 
 
-class _Unreadable(Exception):
-    """Why a subscription cannot read an event; never leaves this file."""
-
-
-def _fields(envelope: Envelope, data: bytes, schema: int, decoder: msgspec.json.Decoder[Any]) -> dict[str, Any] | None:
+def _fields(envelope: Envelope, data: bytes, reader: Reader) -> dict[str, Any] | None:
     if envelope.erases:
         return None
     fields: dict[str, Any] = msgspec.to_builtins(
-        _decode(envelope, data, schema, decoder), builtin_types=(datetime,), str_keys=True
+        reader.read(data, envelope.schema), builtin_types=(datetime,), str_keys=True
     )
     if fields.pop("id", None) != envelope.entity_id:
-        raise _Unreadable(f"its data is not about {envelope.entity_id!r}, which its key names")
+        raise EventRejected(f"its data is not about {envelope.entity_id!r}, which its key names")
     return fields
-
-
-def _decode(envelope: Envelope, data: bytes, schema: int, decoder: msgspec.json.Decoder[Any]) -> Any:
-    if envelope.schema != schema:
-        raise _Unreadable(f"it has schema {envelope.schema}, and its class here reads schema {schema}")
-    try:
-        return decoder.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:  # ValidationError is a DecodeError
-        raise _Unreadable(f"its data is refused: {error}") from None
-
-
-def _schema_of(state: type[msgspec.Struct]) -> int:
-    """Give the schema number that a replica's class reads: 1, unless it says `__schema__: ClassVar[int] = 2`."""
-    return int(getattr(state, "__schema__", 1))
