@@ -145,6 +145,8 @@ class Scene:
         self.servers = servers
         self.namespace = namespace
         self.services: list[TestedService] = []
+        self.urls: dict[str, str] = {}
+        self.internal_key = secrets.token_urlsafe()
         self._urls: dict[str, tuple[str, str]] = {}
         self._provisioned: list[Callable[[], None]] = []
 
@@ -157,17 +159,27 @@ class Scene:
             only: Run this part alone.
             changes: Other settings, by their names in `freehold.runtime.settings.Settings`.
         """
+        from freehold.http.peer import peer_url
         from freehold.runtime.process import listen
         from freehold.runtime.running import RunningService
         from freehold.runtime.server import Server
         from freehold.runtime.settings import Settings
 
         store_url, kafka_url = await asyncio.to_thread(self.provision, service)
-        own: dict[str, Any] = {"store_url": store_url, "kafka_url": kafka_url, "namespace": self.namespace, "port": 0}
+        listener = listen(Settings(port=0))
+        url = "http://{}:{}".format(*listener.getsockname()[:2])
+        self.urls[service.name] = url
+        own: dict[str, Any] = {
+            "store_url": store_url,
+            "kafka_url": kafka_url,
+            "namespace": self.namespace,
+            "port": 0,
+            "internal_key": self.internal_key,
+            # Whoever of them is run first is found by those that read from it.
+            "upstreams": {name: peer_url(each, service.name, self.internal_key) for name, each in self.urls.items()},
+        }
         settings = Settings(**(own | changes))
         running = RunningService(service, settings, only=only)
-        listener = listen(settings)
-        url = "http://{}:{}".format(*listener.getsockname()[:2])
         server = Server(running.app)
         async with _client(url) as client, _serving(server, server.serve(sockets=[listener])):
             tested = TestedService(service, running, url, client, self)

@@ -21,6 +21,7 @@ from freehold import telemetry
 from freehold.errors import CommitUnknown
 from freehold.http import cursor
 from freehold.http.exchange import Exchange, Receive, Scope, Send, drain
+from freehold.http.internal import PREFIX
 from freehold.http.problem import Problem, problem_of
 from freehold.service import Application
 
@@ -57,6 +58,7 @@ class Edge:
         is_ready: Says whether the application may be asked yet; until then the answer is 503.
         state: What the application's lifespan wants beside each request.
         explain: Says whether an error that nobody knows here means that the store does not answer.
+        internal: Answers the internal routes; it says itself who may ask.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class Edge:
         is_ready: Callable[[], bool] | None = None,
         state: Mapping[str, Any] | None = None,
         explain: Callable[[BaseException], Exception | None] | None = None,
+        internal: Application | None = None,
     ) -> None:
         telemetry.look_for_sdk()
         self._app = app
@@ -82,6 +85,7 @@ class Edge:
         self._is_ready = is_ready
         self._state = state
         self._explain = explain
+        self._internal = internal
         self._watched: dict[Exchange, asyncio.Task[Any] | None] = {}
         self._is_watching = False
 
@@ -90,9 +94,10 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        health = self._health.get(scope["path"])
-        if health is not None:
-            await health(scope, receive, send)
+        path = scope["path"]
+        beside = self._internal if path.startswith(PREFIX) else self._health.get(path)
+        if beside is not None:
+            await beside(scope, receive, send)
             return
         if self._state:
             scope["state"] = dict(self._state)

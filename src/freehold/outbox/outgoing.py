@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from freehold.errors import PublishError
-from freehold.event import Event, OutboxRow, Place, encode_data, envelope_for
+from freehold.event import REPAIR_FROM, Event, OutboxRow, Place, encode_data, envelope_for
 from freehold.telemetry import current_traceparent
 from freehold.topic.cloudevents import encode_headers
 
@@ -39,8 +39,17 @@ class Outgoing:
             version = row["version"]
         except KeyError:
             raise PublishError(f"{event_class.__name__}: the row has no 'version'; return it from the write") from None
-        event = event_class.of(row)
-        place = Place(self._epoch, version, len(self.rows))
+        if len(self.rows) >= REPAIR_FROM:
+            raise PublishError(
+                f"a transaction of {self._owner} publishes {REPAIR_FROM:,} events; publish them in several"
+            )
+        self._queue(event_class.of(row), Place(self._epoch, version, len(self.rows)))
+
+    def add_again(self, event: Event, version: int, repair: int) -> None:
+        """Queue an event that only says again what its entity is at its present version; see `Place.is_repair`."""
+        self._queue(event, Place(self._epoch, version, REPAIR_FROM + repair))
+
+    def _queue(self, event: Event, place: Place) -> None:
         envelope = envelope_for(self._owner, event, place, current_traceparent())
         headers = _msgpack.encode(encode_headers(envelope))
         self.rows.append(

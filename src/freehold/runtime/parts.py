@@ -12,7 +12,8 @@ from freehold.errors import DeclarationError
 from freehold.outbox import StoreOutbox
 from freehold.replica import Copies
 from freehold.runtime.settings import STORE_SCHEMES, Settings
-from freehold.service import Replica, Service
+from freehold.service import Entity, Replica, Service
+from freehold.store.owned import Owned
 
 
 def check_store(service: Service, settings: Settings) -> None:
@@ -41,6 +42,20 @@ def make_source(service: Service, settings: Settings) -> StoreOutbox:
 
         source = MongoOutbox(settings.store_url, settings.qualified(service.name))
     return source  # type: ignore[no-any-return]
+
+
+def make_owned(service: Service, entity: Entity) -> Owned:
+    """Give the service's entities of one kind, in its own open store."""
+    owned: Any
+    if service.store.kind == "postgres":
+        from freehold.store.postgres_owned import PostgresOwned
+
+        owned = PostgresOwned(service.store, entity)
+    else:
+        from freehold.store.mongo_owned import MongoOwned
+
+        owned = MongoOwned(service.store, entity)
+    return owned  # type: ignore[no-any-return]
 
 
 def make_ledger(service: Service) -> Ledger:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from freehold.errors import FreeholdError, PeerError, StoreUnavailable
 from freehold.http.edge import Edge, Limits
+from freehold.http.internal import InternalRoutes
 from freehold.runtime.health import Health
 from freehold.runtime.lifespan import Lifespan
 from freehold.runtime.metrics import Metrics
@@ -59,6 +60,7 @@ class RunningService:
         self._tasks: list[asyncio.Task[None]] = []
         app = service.app if only in {None, "api"} else _no_api
         self._lifespan = Lifespan(app)
+        self.internal = InternalRoutes(service.name, settings.internal_key)
         self.app = Edge(
             app,
             service=service.name,
@@ -69,6 +71,7 @@ class RunningService:
             is_ready=lambda: self.health.phase != "starting",
             state=self._lifespan.state,
             explain=service.store.explain,
+            internal=self.internal,
         )
 
     @property

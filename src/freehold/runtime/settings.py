@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from freehold.errors import ConfigurationError
 from freehold.http.cursor import derive_key
+from freehold.http.peer import Peer
 from freehold.topic.address import KafkaAddress
 
 STORE_SCHEMES = {"postgresql": "postgres", "postgres": "postgres", "mongodb": "mongo", "mongodb+srv": "mongo"}
@@ -64,6 +65,7 @@ class Settings:
     namespace: str = ""
     log_level: str = "info"
     cursor_secret: str = ""
+    internal_key: str = ""
     body_bytes_max: int = 1_048_576
     answer_s_max: float = 30.0
     upstreams: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -113,6 +115,20 @@ class Settings:
             variable = next(variable for variable in VARIABLES if variable.field == field)
             raise ConfigurationError(f"{variable.name} is not set; it takes {variable.takes}")
         return value
+
+    def peer(self, service: str) -> Peer:
+        """Give a service that this one reads from, as its internal routes are reached.
+
+        Raises:
+            ConfigurationError: It is not set where that service is, or as whom to call it.
+        """
+        url = self.upstreams.get(service, "")
+        if not url:
+            raise ConfigurationError(
+                f"{UPSTREAM_PREFIX}{service.upper()} is not set: it takes the base URL of {service} and the credential for it, "
+                f"http://CALLER:CREDENTIAL@host:port"
+            )
+        return Peer(service, url)
 
     def cursor_key(self) -> bytes:
         """Give the key that signs cursors: of its own secret, else of the store's URL, which all instances share."""
@@ -278,6 +294,13 @@ VARIABLES = (
         "cursor_secret",
         "FREEHOLD_CURSOR_KEY",
         "at least 16 characters that all instances share; of the store's URL unless set",
+        _read_secret,
+        is_secret=True,
+    ),
+    Variable(
+        "internal_key",
+        "FREEHOLD_INTERNAL_KEY",
+        "at least 16 characters, this service's own; its internal routes are closed without",
         _read_secret,
         is_secret=True,
     ),

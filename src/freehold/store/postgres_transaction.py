@@ -69,6 +69,12 @@ class PostgresTransaction:
             raise PublishError(f"{event.__name__}: the transaction is over; publish inside the function that it runs")
         self._outgoing.add(event, row)
 
+    def publish_again(self, event: Event, version: int, repair: int) -> None:
+        """Tell copies once more what the entity is at its present version; Freehold's own (`freehold.store.owned`)."""
+        if self._outgoing is None:
+            raise PublishError(f"{type(event).__name__}: the transaction is over")
+        self._outgoing.add_again(event, version, repair)
+
     async def copy(self, into: str, entity_id: str) -> Mapping[str, Any] | None:
         """Read the own copy of another service's entity and hold it until the commit; see `freehold.store.Transaction`.
 

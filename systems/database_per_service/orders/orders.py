@@ -12,7 +12,7 @@ from pymongo import ReturnDocument
 from freehold.http.conditional import expected_versions, precondition
 from freehold.http.problem import Fault, Problem
 from systems.database_per_service.orders.events import OrderPlaced, OrderUpdated
-from systems.database_per_service.orders.order import COMES_FROM, NewOrder, Status, format_instant, order_etag
+from systems.database_per_service.orders.order import COMES_FROM, NewOrder, Status, order_etag
 from systems.database_per_service.orders.placing import Placing, use_once
 
 Document = dict[str, Any]
@@ -41,7 +41,7 @@ async def insert(tx: Any, documents: Sequence[Document]) -> None:
     """Write new orders and tell of them."""
     await tx["orders"].insert_many(documents)
     for document in documents:
-        tx.publish(OrderPlaced, _published(document))
+        tx.publish(OrderPlaced, document)
 
 
 async def move(tx: Any, order_id: str, status: Status, if_match: str | None) -> Document:
@@ -59,7 +59,7 @@ async def move(tx: Any, order_id: str, status: Status, if_match: str | None) -> 
     )
     if document is None:
         return await _standing(tx, order_id, status, if_match)
-    tx.publish(OrderUpdated, _published(document))
+    tx.publish(OrderUpdated, document)
     return document
 
 
@@ -129,8 +129,3 @@ async def _standing(tx: Any, order_id: str, status: Status, if_match: str | None
         detail = f"an order that is {document['status']} cannot become {status}"
         raise Problem(409, detail, type="order-status", errors=[Fault("/status", detail)])
     return document
-
-
-def _published(document: Document) -> Document:
-    line_count = len(document["lines"])
-    return {**document, "line_count": line_count, "placed_at": format_instant(document["placed_at"])}

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from freehold import Replica, Service
+from freehold import Entity, Replica, Service
 from systems.database_per_service.orders.demo import write_demo
 from systems.database_per_service.orders.events import Customer, OrderPlaced, OrderUpdated
 from systems.database_per_service.orders.routes import app
@@ -13,6 +13,7 @@ orders = Service(
     store=store,
     app=app,
     publishes=[OrderPlaced, OrderUpdated],
+    owns=[Entity(state=OrderUpdated, rows="orders")],
     replicates=[Replica(Customer, of="users", entity="user", into="customers", embedded_in={"orders": "customer"})],
     contracts=Path(__file__).parent / "contracts",
     demo=write_demo,

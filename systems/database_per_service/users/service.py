@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from freehold import Service
+from freehold import Entity, Service
 from systems.database_per_service.users.demo import write_demo
 from systems.database_per_service.users.events import UserCreated, UserDeleted, UserUpdated
 from systems.database_per_service.users.routes import app
@@ -13,6 +13,7 @@ users = Service(
     store=store,
     app=app,
     publishes=[UserCreated, UserUpdated, UserDeleted],
+    owns=[Entity(state=UserUpdated, rows="users", deleted="deleted_at", gone=UserDeleted)],
     contracts=Path(__file__).parent / "contracts",
     demo=write_demo,
 )

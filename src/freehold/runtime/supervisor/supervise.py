@@ -160,7 +160,13 @@ class Supervisor:
         for service in launch.system.services:
             name = service.name
             runners[name] = ServiceRunner(
-                service, launch.place, launch.target, ports[name], servers, only="api" if launch.is_apart else None
+                service,
+                launch.place,
+                launch.target,
+                ports[name],
+                servers,
+                {source: urls[source] for source in service.sources()},
+                only="api" if launch.is_apart else None,
             )
             for part in parts_of(service) if launch.is_apart else ():
                 own = part_name(name, part)

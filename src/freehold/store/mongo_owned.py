@@ -1,0 +1,112 @@
+"""The entities of one kind in their owner's MongoDB store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from bson import json_util
+from pymongo.errors import PyMongoError
+
+from freehold.errors import ConflictError, DeclarationError
+from freehold.outbox.mongo_settings import EPOCHS, translate
+from freehold.service import Entity
+from freehold.store.mongo import Mongo
+from freehold.store.mongo_transaction import MongoTransaction
+from freehold.store.owned import OwnedRow, owned_row
+
+Document = dict[str, Any]
+
+
+class MongoOwned:
+    """Read one kind of entity; see `freehold.store.owned.Owned` for what is promised."""
+
+    def __init__(self, store: Mongo, entity: Entity) -> None:
+        self._store = store
+        self._entity = entity
+        self._key = "_id" if entity.key == "id" else entity.key
+
+    async def count(self) -> int:
+        """Estimate how many there are."""
+        try:
+            return await self._store[self._entity.rows].estimated_document_count()
+        except PyMongoError as error:
+            raise self._translate(error) from error
+
+    async def scan(self, after: str | None, limit: int) -> list[OwnedRow]:
+        """Read up to `limit` entities behind a cursor; see `Owned.scan`."""
+        behind = {} if after is None else {self._key: {"$gt": json_util.loads(after)}}
+        try:
+            return self._read(
+                await self._store[self._entity.rows].find(behind).sort(self._key, 1).limit(limit).to_list(limit)
+            )
+        except PyMongoError as error:
+            raise self._translate(error) from error
+
+    async def find(self, entity_ids: Sequence[str]) -> list[OwnedRow]:
+        """Read those of these entities that there are; see `Owned.find`."""
+        try:
+            return self._read(await self._store[self._entity.rows].find(self._selection(entity_ids)).to_list(None))
+        except PyMongoError as error:
+            raise self._translate(error) from error
+
+    async def republish(self, entity_ids: Sequence[str]) -> set[str]:
+        """Tell once more what these entities are; see `Owned.republish`."""
+        return await self._store.transact(self._republish, list(entity_ids)) if entity_ids else set()
+
+    async def publish_gone(self, entity_ids: Sequence[str]) -> None:
+        """Tell that these are gone; see `Owned.publish_gone`."""
+        if self._entity.gone is None:
+            raise DeclarationError(
+                f"Entity in {self._entity.rows}: name the event that says that one is gone: gone=..."
+            )
+        await self._store.transact(self._publish_gone, list(entity_ids))
+
+    async def _republish(self, tx: MongoTransaction, entity_ids: list[str]) -> set[str]:
+        selection = self._selection(entity_ids)
+        # Snapshots do not conflict on reads: written there and back, the documents do, and whoever changes one next
+        # publishes behind us. A version is a number under every validator.
+        for step in (1, -1):
+            await tx[self._entity.rows].update_many(selection, {"$inc": {"version": step}})
+        found = self._read(await tx[self._entity.rows].find(selection).to_list(None))
+        repair = await _next_repair(tx)
+        for each in found:
+            tx.publish_again(each.event, each.version, repair)
+        return {each.entity_id for each in found}
+
+    async def _publish_gone(self, tx: MongoTransaction, entity_ids: list[str]) -> None:
+        there = await tx[self._entity.rows].find_one(self._selection(entity_ids), {self._key: 1})
+        if there is not None:
+            raise ConflictError(f"{self._entity.name} {there[self._key]} is there by now; compare again")
+        repair = await _next_repair(tx)
+        gone: Any = self._entity.gone
+        for entity_id in entity_ids:
+            tx.publish_again(gone.of({gone.__key__: entity_id}), 0, repair)
+
+    def _selection(self, entity_ids: Sequence[str]) -> Document:
+        return {self._key: {"$in": [key for each in entity_ids for key in _keys(each)]}}
+
+    def _read(self, documents: Sequence[Mapping[str, Any]]) -> list[OwnedRow]:
+        return [owned_row(self._entity, each, json_util.dumps(each[self._key])) for each in documents]
+
+    def _translate(self, error: PyMongoError) -> Exception:
+        return translate(error, f"read {self._entity.rows} of {self._store.service}")
+
+
+async def _next_repair(tx: MongoTransaction) -> int:
+    kept = await tx[EPOCHS].find_one_and_update(
+        {"_id": "repairs"}, {"$inc": {"count": 1}}, upsert=True, return_document=True
+    )
+    return int(kept["count"]) if kept else 1
+
+
+def _keys(entity_id: str) -> list[Any]:
+    """Give every key that this id may be the text of."""
+    keys: list[Any] = [entity_id]
+    try:
+        keys.append(UUID(entity_id))
+    except ValueError:
+        if entity_id.isascii() and entity_id.removeprefix("-").isdigit() and len(entity_id) < 19:
+            keys.append(int(entity_id))
+    return keys
