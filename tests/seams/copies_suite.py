@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from freehold.event import Place
-from freehold.replica import Copies, State
+from freehold.replica import Copies, Reached, State
 from tests.seams.product import CUSTOMERS, PUBLISHES, Product
 
 ANN = {"name": "Ann", "email": "ann@example.org", "credit": 5, "tags": ["new"]}
@@ -235,3 +235,30 @@ class CopiesSuite:
         await self.bring(copies, state(at(1), ANN))
 
         assert (await self.product.read_copies(store))["c1"]["name"] == "Ann"
+
+    async def test_reach_is_the_copys_place(self, copies: Copies) -> None:
+        await self.bring(copies, state(at(3, 1), ANN), state(at(2, 0, epoch=2), None, "c2"))
+
+        assert await copies.reach(["c1", "c2", "never"]) == {
+            "c1": Reached(at(3, 1), deleted=False),
+            "c2": Reached(at(2, 0, epoch=2), deleted=True),
+        }
+
+    async def test_reach_is_no_further_than_what_embeds_the_copy(self, store: Any, copies: Copies) -> None:
+        """A reader sees the orders, so the copy alone is not enough."""
+        await self.bring(copies, state(at(1), ANN), state(at(1), BEN, "c2"))
+        for order_id in ("o1", "o2"):
+            await store.transact(self.order, order_id)
+        newer = [state(at(2), {**ANN, "name": "Anna"}), state(at(2), BEN, "c2")]
+
+        await copies.apply(newer)
+        between = await copies.reach(["c1", "c2"])
+        await copies.embed(newer)
+
+        assert between == {"c1": Reached(at(1), deleted=False), "c2": Reached(at(2), deleted=False)}
+        assert await copies.reach(["c1"]) == {"c1": Reached(at(2), deleted=False)}
+
+    async def test_copy_that_was_only_asked_for_has_reached_nothing(self, store: Any, copies: Copies) -> None:
+        await store.transact(self.order, "o1")
+
+        assert await copies.reach(["c1"]) == {}

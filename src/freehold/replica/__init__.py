@@ -25,6 +25,13 @@ class State(msgspec.Struct, frozen=True, gc=False):
     fields: Mapping[str, Any] | None
 
 
+class Reached(msgspec.Struct, frozen=True, gc=False):
+    """How far one copy is, and whether what it says there is that the entity is gone."""
+
+    place: Place
+    deleted: bool
+
+
 class Copies(Protocol):
     """One declared replica in the subscriber's store."""
 
@@ -47,3 +54,21 @@ class Copies(Protocol):
         However many documents there are; each changes atomically, all have changed when it returns. A deleted
         entity's embedded fields become null, with `deleted` true.
         """
+
+    async def reach(self, entity_ids: Sequence[str]) -> dict[str, Reached]:
+        """Say how far the copies of these entities are, together with all own documents that embed them.
+
+        A document that is behind the copy counts: the pass over them has not come to its end. An entity that was never
+        heard of is absent.
+
+        Raises:
+            StoreUnavailable: The store does not answer.
+        """
+
+
+def reached_together(own: Mapping[str, Reached], behind: Mapping[str, Place]) -> dict[str, Reached]:
+    """Put together how far copies are, and the oldest place of what embeds them and is behind, if anything is."""
+    return {
+        entity_id: Reached(min(reached.place, behind.get(entity_id, reached.place)), deleted=reached.deleted)
+        for entity_id, reached in own.items()
+    }

@@ -18,7 +18,7 @@ from pymongo.write_concern import WriteConcern
 from freehold.errors import EventRejected, StoreUnavailable
 from freehold.event import Place
 from freehold.outbox.mongo_settings import is_unavailable, translate
-from freehold.replica import State
+from freehold.replica import Reached, State, reached_together
 from freehold.service import Replica
 from freehold.store.mongo import Mongo
 from freehold.store.mongo_schema import ensure_index
@@ -81,6 +81,23 @@ class MongoCopies:
                 if state.entity_id in embedding
             ]
             await self._write(collection, writes)
+
+    async def reach(self, entity_ids: Sequence[str]) -> dict[str, Reached]:
+        """Say how far these copies are, together with all own documents that embed them."""
+        ids = list(entity_ids)
+        fields = {"epoch": 1, "version": 1, "index": 1, "deleted": 1}
+        try:
+            found = self._store[self._into].find({"_id": {"$in": ids}, "version": {"$gt": 0}}, fields)
+            own = {each["_id"]: _reached(each) for each in await found.to_list()}
+            oldest: dict[str, Place] = {}
+            for collection, name in self._embedded_in.items():
+                cursor = await self._store[collection].aggregate(_oldest_embedded(name, list(own)))
+                for each in await cursor.to_list():
+                    place = Place(*each["place"])
+                    oldest[each["_id"]] = min(place, oldest.get(each["_id"], place))
+        except PyMongoError as error:
+            raise translate(error, f"read copies in {self._into} of {self._store.service}") from error
+        return reached_together(own, oldest)
 
     async def _embedding(self, collection: str, field: str, ids: list[str]) -> set[str]:
         """Find which of the entities are embedded anywhere, by the index alone: most are not, or in few documents."""
@@ -155,6 +172,21 @@ def _copy(state: State) -> Document:
         "index": place.index,
         "deleted": state.fields is None,
     }
+
+
+def _reached(copy: Document) -> Reached:
+    return Reached(Place(copy["epoch"], copy["version"], copy["index"]), bool(copy["deleted"]))
+
+
+def _oldest_embedded(name: str, ids: list[str]) -> list[Document]:
+    """Find the oldest place at which each entity is embedded; what has no place is older than any."""
+    place = [{"$ifNull": [f"${name}.{part}", 0]} for part in ("epoch", "version", "index")]
+    return [
+        {"$match": {f"{name}.id": {"$in": ids}}},
+        # One value for the accumulator: it takes a list for several.
+        {"$project": {"id": f"${name}.id", "place": place}},
+        {"$group": {"_id": "$id", "place": {"$min": "$place"}}},
+    ]
 
 
 def _older_than(place: Place, prefix: str) -> Document:

@@ -8,7 +8,7 @@ customer_epoch, customer_version, customer_index, customer_deleted). Each write 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,7 +16,8 @@ import asyncpg
 import msgspec
 
 from freehold.errors import EventRejected, MigrationError, StoreUnavailable
-from freehold.replica import State
+from freehold.event import Place
+from freehold.replica import Reached, State, reached_together
 from freehold.replica.postgres_tables import CopyTable
 from freehold.service import Replica
 from freehold.store.postgres import Postgres
@@ -86,6 +87,18 @@ class PostgresCopies:
                     f"{table}.{prefix}_* did not come to rest within {EMBED_ROUNDS_MAX} rounds; it is tried again"
                 )
 
+    async def reach(self, entity_ids: Sequence[str]) -> dict[str, Reached]:
+        """Say how far these copies are, together with all own rows that embed them."""
+        ids = list(entity_ids)
+        own = {
+            row["id"]: Reached(_place(row), row["deleted"]) for row in await self._store.fetch(self._table.read, ids)
+        }
+        behind: dict[str, Place] = {}
+        for table, prefix in self._replica.embedded_in.items():
+            for row in await self._store.fetch(self._table.read_behind(table, prefix), ids):
+                behind[row["id"]] = min(_place(row), behind.get(row["id"], _place(row)))
+        return reached_together(own, behind)
+
     async def _transact(self, run: Any, statement: str, parameters: Any) -> Any:
         try:
             return await self._store.transact(run, statement, parameters)
@@ -115,6 +128,10 @@ async def _execute(tx: PostgresTransaction, statement: str, columns: Sequence[An
 async def _count(tx: PostgresTransaction, statement: str, ids: list[str]) -> tuple[int, int]:
     row = await tx.fetchrow(statement, ids)
     return (row["found"], row["changed"]) if row is not None else (0, 0)
+
+
+def _place(row: Mapping[str, Any]) -> Place:
+    return Place(row["epoch"], row["version"], row["index"])
 
 
 def _value(state: State, name: str, column_type: str) -> Any:

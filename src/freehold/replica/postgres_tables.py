@@ -39,6 +39,7 @@ class CopyTable:
         columns: Column type by column of the copy's own table.
         create: Makes the copy's own table.
         upsert: Takes id, epoch, version, index, deleted and then each field, as arrays.
+        read: Takes ids; gives id, epoch, version, index, deleted of those that were ever heard of.
     """
 
     def __init__(self, replica: Replica) -> None:
@@ -49,6 +50,10 @@ class CopyTable:
         self.columns = {"id": "text"} | PLACE_COLUMNS | self.fields
         self.create = self._format_create()
         self.upsert = self._format_upsert()
+        self.read = (
+            f"SELECT id, epoch, version, index, deleted FROM {self._into}"  # noqa: S608 (quoted)
+            " WHERE id = ANY($1::text[]) AND version > 0"
+        )
 
     def embedded_columns(self, prefix: str) -> dict[str, str]:
         """Give the type of each column that a table needs to embed the copy."""
@@ -59,15 +64,12 @@ class CopyTable:
 
         It reads the copy and not the event: that is never older, so a repeat or a late one cannot take anything back.
         """
-        own = [quote_identifier(f"{prefix}_{name}") for name in ("epoch", "version", "index")]
-        place = ", ".join(f"coalesce(own.{column}, 0)" for column in own)
         changes = ", ".join(
             f"{quote_identifier(f'{prefix}_{name}')} = copy.{quote_identifier(name)}"
             for name in [*PLACE_COLUMNS, *self.fields]
         )
-        reference = quote_identifier(f"{prefix}_id")
         target = quote_identifier(table)
-        join = f"own.{reference} = copy.id AND ({place}) < (copy.epoch, copy.version, copy.index)"
+        join = _is_behind(prefix)
         return f"""
             WITH stale AS (
                 SELECT own.ctid FROM {self._into} AS copy JOIN {target} AS own ON {join}
@@ -78,6 +80,15 @@ class CopyTable:
                 RETURNING 1
             )
             SELECT (SELECT count(*) FROM stale) AS found, (SELECT count(*) FROM changed) AS changed
+        """  # noqa: S608 (quoted identifiers from the declaration)
+
+    def read_behind(self, table: str, prefix: str) -> str:
+        """Write the statement that gives, for each of the given ids, the oldest place at which a row is behind its copy."""
+        epoch, version, index = _embedded_place(prefix)
+        return f"""
+            SELECT DISTINCT ON (copy.id) copy.id, {epoch} AS epoch, {version} AS version, {index} AS index
+            FROM {self._into} AS copy JOIN {quote_identifier(table)} AS own ON {_is_behind(prefix)}
+            WHERE copy.id = ANY($1::text[]) ORDER BY copy.id, {epoch}, {version}, {index}
         """  # noqa: S608 (quoted identifiers from the declaration)
 
     async def differences(self, tx: PostgresTransaction, table: str, wanted: dict[str, str]) -> list[str]:
@@ -116,6 +127,16 @@ class CopyTable:
             f" ON CONFLICT (id) DO UPDATE SET {changes}"
             " WHERE (copy.epoch, copy.version, copy.index) < (excluded.epoch, excluded.version, excluded.index)"
         )
+
+
+def _embedded_place(prefix: str) -> list[str]:
+    return [f"coalesce(own.{quote_identifier(f'{prefix}_{name}')}, 0)" for name in ("epoch", "version", "index")]
+
+
+def _is_behind(prefix: str) -> str:
+    place = ", ".join(_embedded_place(prefix))
+    reference = quote_identifier(f"{prefix}_id")
+    return f"own.{reference} = copy.id AND ({place}) < (copy.epoch, copy.version, copy.index)"
 
 
 def column_type(field_type: object) -> str:
