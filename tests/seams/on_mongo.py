@@ -10,6 +10,7 @@ from pymongo.errors import OperationFailure
 from pymongo.read_concern import ReadConcern
 
 from freehold.consumer.mongo import MongoLedger
+from freehold.consumer.parking.mongo import MongoLot
 from freehold.event import OutboxRow
 from freehold.outbox.mongo import MongoOutbox, outbox_row
 from freehold.outbox.mongo_settings import LEASES, OUTBOX
@@ -33,6 +34,9 @@ class OnMongo:
 
     def make_ledger(self, store: Mongo) -> MongoLedger:
         return MongoLedger(store)
+
+    def make_lot(self, store: Mongo) -> MongoLot:
+        return MongoLot(store)
 
     def make_copies(self, store: Mongo, replica: Replica) -> MongoCopies:
         return MongoCopies(store, replica)

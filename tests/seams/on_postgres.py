@@ -9,6 +9,7 @@ from typing import Any
 
 import asyncpg
 
+from freehold.consumer.parking.postgres import PostgresLot
 from freehold.consumer.postgres import PostgresLedger
 from freehold.event import OutboxRow
 from freehold.outbox.postgres import PostgresOutbox
@@ -31,6 +32,9 @@ class OnPostgres:
 
     def make_ledger(self, store: Postgres) -> PostgresLedger:
         return PostgresLedger(store)
+
+    def make_lot(self, store: Postgres) -> PostgresLot:
+        return PostgresLot(store)
 
     def make_copies(self, store: Postgres, replica: Replica) -> PostgresCopies:
         return PostgresCopies(store, replica)

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import msgspec
 
 from freehold.consumer import Ledger
+from freehold.consumer.parking import Lot
 from freehold.event import Event, OutboxRow
 from freehold.outbox import StoreOutbox
 from freehold.replica import Copies
@@ -56,6 +57,9 @@ class Product(Protocol):
 
     def make_ledger(self, store: Any) -> Ledger:
         """Make the ledger of an open store."""
+
+    def make_lot(self, store: Any) -> Lot:
+        """Make the lot of an open store."""
 
     def make_copies(self, store: Any, replica: Replica) -> Copies:
         """Make the copies of an open store."""

@@ -17,6 +17,7 @@ EPOCHS = "freehold_store"
 LEASES = "freehold_leases"
 POSITIONS = "freehold_positions"
 APPLIED = "freehold_applied"
+PARKED = "freehold_parked"
 OWN_PREFIX = "freehold_"
 
 # An election takes about two seconds, a restart after kill -9 three; a caller waits no longer for a primary.

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from freehold.consumer import Ledger
+from freehold.consumer.parking import Lot
 from freehold.errors import DeclarationError
 from freehold.outbox import StoreOutbox
 from freehold.replica import Copies
@@ -70,6 +71,20 @@ def make_ledger(service: Service) -> Ledger:
 
         ledger = MongoLedger(service.store)
     return ledger  # type: ignore[no-any-return]
+
+
+def make_lot(service: Service) -> Lot:
+    """Give the lot of the service's parked events, in its own open store."""
+    lot: Any
+    if service.store.kind == "postgres":
+        from freehold.consumer.parking.postgres import PostgresLot
+
+        lot = PostgresLot(service.store)
+    else:
+        from freehold.consumer.parking.mongo import MongoLot
+
+        lot = MongoLot(service.store)
+    return lot  # type: ignore[no-any-return]
 
 
 def make_copies(service: Service, replica: Replica) -> Copies:

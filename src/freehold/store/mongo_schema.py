@@ -15,7 +15,7 @@ from pymongo.errors import DuplicateKeyError, OperationFailure
 
 from freehold.errors import DeclarationError, MigrationError, StoreUnavailable
 from freehold.outbox.mongo_presence import list_operations, names_present
-from freehold.outbox.mongo_settings import APPLIED, EPOCHS, LEASES, OUTBOX, OWN_PREFIX, POSITIONS
+from freehold.outbox.mongo_settings import APPLIED, EPOCHS, LEASES, OUTBOX, OWN_PREFIX, PARKED, POSITIONS
 
 Document = dict[str, Any]
 Database = AsyncDatabase[Document]
@@ -25,7 +25,18 @@ MIGRATION_LIMIT_S = 600
 LOCK_LIMIT_S = 660.0
 LOCK_PAUSE_S = 0.1
 MIGRATION = "migration"
-OWN_COLLECTIONS = (OUTBOX, EPOCHS, LEASES, POSITIONS, APPLIED)
+OWN_COLLECTIONS = (OUTBOX, EPOCHS, LEASES, POSITIONS, APPLIED, PARKED)
+_OWN_INDEXES = (
+    (PARKED, IndexModel([(f"_id.{name}", 1) for name in ("source", "topic_id", "partition")] + [("key", 1)])),
+    (
+        PARKED,
+        IndexModel(
+            [("_id.source", 1), ("_id.partition", 1)],
+            name="asked",
+            partialFilterExpression={"intent": {"$exists": True}},
+        ),
+    ),
+)
 # What an index is, beside its name; what else the server tells of it (its format) nobody declared.
 _INDEX_FORM = (
     "key",
@@ -86,6 +97,8 @@ async def migrate(database: Database, collections: Mapping[str, Collection], own
             for name in OWN_COLLECTIONS:
                 if name not in there:
                     done += await _create(database, name, {})
+            for name, index in _OWN_INDEXES:
+                done += await ensure_index(database, name, index)
             await database[EPOCHS].update_one({"_id": "epoch"}, {"$setOnInsert": {"epoch": 1}}, upsert=True)
             for name, collection in collections.items():
                 done += await _migrate_collection(database, name, collection, there.get(name))

@@ -1,0 +1,189 @@
+"""Parked events in a MongoDB subscriber's own store."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+from pymongo import UpdateOne
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.errors import PyMongoError
+
+from freehold.consumer.parking import COUNT_MAX, Intent, ParkedEvent, ParkedId, ParkedState
+from freehold.event import Place
+from freehold.outbox.mongo_settings import PARKED, translate
+from freehold.store.mongo import Mongo
+from freehold.store.mongo_transaction import MongoTransaction
+from freehold.topic import Record
+
+Document = dict[str, Any]
+
+_HEAVY = {"value": 0, "headers": 0, "edited": 0, "traceback": 0}
+_KEPT = ("type", "event_id", "for_handlers", "parked_at")
+_CHANGED = (
+    "state",
+    "error_type",
+    "error",
+    "traceback",
+    "attempts",
+    "replays",
+    "first_failed_at",
+    "last_failed_at",
+    "retry_at",
+    "edited",
+    "intent",
+    "is_told",
+)
+
+
+class MongoLot:
+    """Keep one service's parked events; see `freehold.consumer.parking.Lot` for what is promised."""
+
+    def __init__(self, store: Mongo) -> None:
+        self._store = store
+
+    async def park(self, tx: MongoTransaction, events: Sequence[ParkedEvent]) -> None:
+        """Write these in this transaction; one that is there already stays as it is."""
+        writes = [
+            UpdateOne({"_id": _id(event.id)}, {"$setOnInsert": _document(event)}, upsert=True) for event in events
+        ]
+        if writes:
+            await tx[PARKED].bulk_write(writes, ordered=False)
+
+    async def remove(self, tx: MongoTransaction, event: ParkedEvent) -> bool:
+        """Take it out in this transaction; False, and nothing is written, when it is not there as it was read."""
+        removed = await tx[PARKED].delete_one({"_id": _id(event.id), "revision": event.revision})
+        return removed.deleted_count == 1
+
+    async def clear(self, tx: MongoTransaction, queue: ParkedId, key: bytes, *, also_for_handlers: bool) -> None:
+        """Take out, in this transaction, what is parked of a key before an offset; see `Lot`."""
+        which = _of_key(queue, key) | {"_id.offset": {"$lt": queue.offset}}
+        if not also_for_handlers:
+            which["for_handlers"] = False
+        await tx[PARKED].delete_many(which)
+
+    async def next_of(self, queue: ParkedId, key: bytes | None) -> ParkedEvent | None:
+        """Read, whole, the first event of a key's queue; of a record without a key, the one at the queue's offset."""
+        which = {"_id": _id(queue), "key": None} if key is None else _of_key(queue, key)
+        with self._doing("read"):
+            found = await self._parked.find_one(which, sort=[("_id.offset", 1)])
+        return None if found is None else _event(found)
+
+    async def change(self, event: ParkedEvent) -> ParkedEvent | None:
+        """Write all of the event that may change, if nobody has since it was read; see `Lot`."""
+        changed = {name: getattr(event, name) for name in _CHANGED} | {"state": event.state.value}
+        unset = {name: "" for name in ("intent",) if changed[name] is None}
+        changed = {name: value for name, value in changed.items() if name not in unset}
+        with self._doing("change"):
+            written = await self._parked.update_one(
+                {"_id": _id(event.id), "revision": event.revision},
+                {"$set": changed, "$inc": {"revision": 1}} | ({"$unset": unset} if unset else {}),
+            )
+        if written.matched_count == 0:
+            return None
+        return msgspec.structs.replace(event, revision=event.revision + 1)
+
+    async def find(self, source: str, partition: int, offset: int) -> ParkedEvent | None:
+        """Read one event whole."""
+        with self._doing("read"):
+            found = await self._parked.find_one(
+                {"_id.source": source, "_id.partition": partition, "_id.offset": offset}
+            )
+        return None if found is None else _event(found)
+
+    async def scan(
+        self,
+        *,
+        source: str | None = None,
+        partition: int | None = None,
+        after: ParkedId | None = None,
+        limit: int = 500,
+    ) -> list[ParkedEvent]:
+        """Read events in the order of their ids, light; of one source and partition, or of all."""
+        which: Document = {} if after is None else {"_id": {"$gt": _id(after)}}
+        if source is not None:
+            which["_id.source"] = source
+        if partition is not None:
+            which["_id.partition"] = partition
+        return await self._read(which, limit)
+
+    async def asked(self, source: str, partition: int) -> list[ParkedEvent]:
+        """Read, light, the events of a partition that an operator wants something of; at most 100."""
+        return await self._read({"_id.source": source, "_id.partition": partition, "intent": {"$exists": True}}, 100)
+
+    async def count(self, source: str) -> int:
+        """Count the events of a source, up to COUNT_MAX."""
+        with self._doing("count"):
+            return await self._parked.count_documents({"_id.source": source}, limit=COUNT_MAX)
+
+    async def _read(self, which: Document, limit: int) -> list[ParkedEvent]:
+        with self._doing("read"):
+            return [_event(found) async for found in self._parked.find(which, _HEAVY).sort("_id").limit(limit)]
+
+    @property
+    def _parked(self) -> AsyncCollection[Document]:
+        return self._store[PARKED]
+
+    @contextlib.contextmanager
+    def _doing(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except PyMongoError as error:
+            raise translate(error, f"{what} parked events of {self._store.service}") from error
+
+
+def _id(parked_id: ParkedId) -> Document:
+    # In this order: documents are compared field by field.
+    return parked_id._asdict()
+
+
+def _of_key(queue: ParkedId, key: bytes) -> Document:
+    return {
+        "_id.source": queue.source,
+        "_id.topic_id": queue.topic_id,
+        "_id.partition": queue.partition,
+        "key": key,
+    }
+
+
+def _document(event: ParkedEvent) -> Document:
+    record, place = event.record, event.place
+    document = {name: getattr(event, name) for name in (*_KEPT, *_CHANGED)} | {
+        "state": event.state.value,
+        "topic": record.topic,
+        "key": record.key,
+        "timestamp_ms": record.timestamp_ms,
+        "value": record.value,
+        "headers": [list(header) for header in record.headers],
+        "place": None if place is None else [place.epoch, place.version, place.index],
+        "revision": event.revision,
+    }
+    if document["intent"] is None:  # the index of what is asked holds nothing else
+        del document["intent"]
+    return document
+
+
+def _event(found: Document) -> ParkedEvent:
+    parked_id = ParkedId(**found["_id"])
+    values: Document = {name: found.get(name) for name in (*_KEPT, *_CHANGED)} | {
+        "state": ParkedState(found["state"]),
+        "intent": Intent(found["intent"]) if "intent" in found else None,
+        "traceback": found.get("traceback", ""),
+    }
+    return ParkedEvent(
+        id=parked_id,
+        record=Record(
+            topic=found["topic"],
+            partition=parked_id.partition,
+            offset=parked_id.offset,
+            timestamp_ms=found["timestamp_ms"],
+            key=found["key"],
+            value=found.get("value"),
+            headers=tuple((name, value) for name, value in found.get("headers", ())),
+        ),
+        place=None if found["place"] is None else Place(*found["place"]),
+        revision=found["revision"],
+        **values,
+    )

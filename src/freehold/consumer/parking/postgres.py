@@ -1,0 +1,184 @@
+"""Parked events in a PostgreSQL subscriber's own store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import asyncpg
+import msgspec
+
+from freehold.consumer.parking import COUNT_MAX, Intent, ParkedEvent, ParkedId, ParkedState
+from freehold.event import Place
+from freehold.store.postgres import Postgres
+from freehold.store.postgres_transaction import PostgresTransaction
+from freehold.topic import Record
+
+_LIGHT = (
+    "source, topic_id, partition, offset_, topic, kafka_key, timestamp_ms, type, event_id, epoch, version, index,"
+    " for_handlers, state, error_type, error, attempts, replays, parked_at, first_failed_at, last_failed_at, retry_at,"
+    " intent, is_told, revision"
+)
+_WHOLE = f"{_LIGHT}, value, headers, edited, traceback"
+_COLUMNS = [name.strip() for name in _WHOLE.split(",")]
+_PARK = (
+    f"INSERT INTO freehold.parked ({_WHOLE})"  # noqa: S608 (our own names)
+    f" VALUES ({', '.join(f'${number}' for number in range(1, len(_COLUMNS) + 1))}) ON CONFLICT DO NOTHING"
+)
+_HERE = "source = $1 AND topic_id = $2 AND partition = $3"
+_REMOVE = f"DELETE FROM freehold.parked WHERE {_HERE} AND offset_ = $4 AND revision = $5"  # noqa: S608
+_CLEAR = f"DELETE FROM freehold.parked WHERE {_HERE} AND kafka_key = $4 AND offset_ < $5 AND (for_handlers <= $6)"  # noqa: S608
+_NEXT_OF_KEY = f"SELECT {_WHOLE} FROM freehold.parked WHERE {_HERE} AND kafka_key = $4 ORDER BY offset_ LIMIT 1"  # noqa: S608
+_NEXT_KEYLESS = f"SELECT {_WHOLE} FROM freehold.parked WHERE {_HERE} AND kafka_key IS NULL AND offset_ = $4"  # noqa: S608
+_CHANGED = (
+    "state",
+    "error_type",
+    "error",
+    "traceback",
+    "attempts",
+    "replays",
+    "first_failed_at",
+    "last_failed_at",
+    "retry_at",
+    "edited",
+    "intent",
+    "is_told",
+)
+_CHANGE = (
+    "UPDATE freehold.parked SET revision = revision + 1, "  # noqa: S608
+    + ", ".join(f"{name} = ${number}" for number, name in enumerate(_CHANGED, start=6))
+    + f" WHERE {_HERE} AND offset_ = $4 AND revision = $5"
+)
+_FIND = f"SELECT {_WHOLE} FROM freehold.parked WHERE source = $1 AND partition = $2 AND offset_ = $3"  # noqa: S608
+_SCAN = (
+    f"SELECT {_LIGHT} FROM freehold.parked"  # noqa: S608
+    " WHERE (source, topic_id, partition, offset_) > ($1, $2, $3, $4)"
+    " AND ($5::text IS NULL OR source = $5) AND ($6::integer IS NULL OR partition = $6)"
+    " ORDER BY source, topic_id, partition, offset_ LIMIT $7"
+)
+_ASKED = (
+    f"SELECT {_LIGHT} FROM freehold.parked"  # noqa: S608
+    " WHERE source = $1 AND partition = $2 AND intent IS NOT NULL ORDER BY offset_ LIMIT 100"
+)
+_COUNT = "SELECT count(*) FROM (SELECT 1 FROM freehold.parked WHERE source = $1 LIMIT $2) AS counted"
+_FIRST = ("", "", -1, -1)
+
+_encoder = msgspec.msgpack.Encoder()
+_headers = msgspec.msgpack.Decoder(tuple[tuple[str, bytes | None], ...])
+
+
+class PostgresLot:
+    """Keep one service's parked events; see `freehold.consumer.parking.Lot` for what is promised."""
+
+    def __init__(self, store: Postgres) -> None:
+        self._store = store
+
+    async def park(self, tx: PostgresTransaction, events: Sequence[ParkedEvent]) -> None:
+        """Write these in this transaction; one that is there already stays as it is."""
+        if events:
+            await tx.executemany(_PARK, [_values(event) for event in events])
+
+    async def remove(self, tx: PostgresTransaction, event: ParkedEvent) -> bool:
+        """Take it out in this transaction; False, and nothing is written, when it is not there as it was read."""
+        return await tx.execute(_REMOVE, *event.id, event.revision) == "DELETE 1"
+
+    async def clear(self, tx: PostgresTransaction, queue: ParkedId, key: bytes, *, also_for_handlers: bool) -> None:
+        """Take out, in this transaction, what is parked of a key before an offset; see `Lot`."""
+        await tx.execute(_CLEAR, *queue[:3], key, queue.offset, also_for_handlers)
+
+    async def next_of(self, queue: ParkedId, key: bytes | None) -> ParkedEvent | None:
+        """Read, whole, the first event of a key's queue; of a record without a key, the one at the queue's offset."""
+        if key is None:
+            return _event_or_none(await self._store.fetchrow(_NEXT_KEYLESS, *queue))
+        return _event_or_none(await self._store.fetchrow(_NEXT_OF_KEY, *queue[:3], key))
+
+    async def change(self, event: ParkedEvent) -> ParkedEvent | None:
+        """Write all of the event that may change, if nobody has since it was read; see `Lot`."""
+        return await self._store.transact(_change, event)
+
+    async def find(self, source: str, partition: int, offset: int) -> ParkedEvent | None:
+        """Read one event whole."""
+        return _event_or_none(await self._store.fetchrow(_FIND, source, partition, offset))
+
+    async def scan(
+        self,
+        *,
+        source: str | None = None,
+        partition: int | None = None,
+        after: ParkedId | None = None,
+        limit: int = 500,
+    ) -> list[ParkedEvent]:
+        """Read events in the order of their ids, light; of one source and partition, or of all."""
+        rows = await self._store.fetch(_SCAN, *(after or _FIRST), source, partition, limit)
+        return [_event(row) for row in rows]
+
+    async def asked(self, source: str, partition: int) -> list[ParkedEvent]:
+        """Read, light, the events of a partition that an operator wants something of; at most 100."""
+        return [_event(row) for row in await self._store.fetch(_ASKED, source, partition)]
+
+    async def count(self, source: str) -> int:
+        """Count the events of a source, up to COUNT_MAX."""
+        return int(await self._store.fetchval(_COUNT, source, COUNT_MAX))
+
+
+async def _change(tx: PostgresTransaction, event: ParkedEvent) -> ParkedEvent | None:
+    status = await tx.execute(_CHANGE, *event.id, event.revision, *(getattr(event, name) for name in _CHANGED))
+    return msgspec.structs.replace(event, revision=event.revision + 1) if status == "UPDATE 1" else None
+
+
+def _values(event: ParkedEvent) -> tuple[Any, ...]:
+    record, place = event.record, event.place
+    values = {
+        "source": event.id.source,
+        "topic_id": event.id.topic_id,
+        "partition": event.id.partition,
+        "offset_": event.id.offset,
+        "topic": record.topic,
+        "kafka_key": record.key,
+        "timestamp_ms": record.timestamp_ms,
+        "epoch": place and place.epoch,
+        "version": place and place.version,
+        "index": place and place.index,
+        "value": record.value,
+        "headers": _encoder.encode(record.headers),
+    }
+    return tuple(values[name] if name in values else getattr(event, name) for name in _COLUMNS)
+
+
+def _event_or_none(row: asyncpg.Record | None) -> ParkedEvent | None:
+    return None if row is None else _event(row)
+
+
+def _event(row: asyncpg.Record) -> ParkedEvent:
+    found = dict(row)
+    parked_id = ParkedId(found["source"], found["topic_id"], found["partition"], found["offset_"])
+    return ParkedEvent(
+        id=parked_id,
+        record=Record(
+            topic=found["topic"],
+            partition=parked_id.partition,
+            offset=parked_id.offset,
+            timestamp_ms=found["timestamp_ms"],
+            key=found["kafka_key"],
+            value=found.get("value"),
+            headers=_headers.decode(found["headers"]) if "headers" in found else (),
+        ),
+        type=found["type"],
+        event_id=found["event_id"],
+        place=None if found["epoch"] is None else Place(found["epoch"], found["version"], found["index"]),
+        for_handlers=found["for_handlers"],
+        state=ParkedState(found["state"]),
+        error_type=found["error_type"],
+        error=found["error"],
+        traceback=found.get("traceback", ""),
+        attempts=found["attempts"],
+        replays=found["replays"],
+        parked_at=found["parked_at"],
+        first_failed_at=found["first_failed_at"],
+        last_failed_at=found["last_failed_at"],
+        retry_at=found["retry_at"],
+        edited=found.get("edited"),
+        intent=None if found["intent"] is None else Intent(found["intent"]),
+        is_told=found["is_told"],
+        revision=found["revision"],
+    )
