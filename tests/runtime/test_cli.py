@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from freehold.http.internal import credential
 from tests.runtime.small_system import SOURCE, Finished, SmallSystem, environment
 
 PASSWORD = "do-not-show-this-password"
@@ -23,6 +24,16 @@ def here(tmp_path: Path) -> SmallSystem:
 
 def is_plain_error(done: Finished) -> bool:
     return done.code == 1 and done.errors.startswith("freehold: ") and "Traceback" not in done.errors
+
+
+def test_a_credential_is_made_of_the_services_key(here: SmallSystem) -> None:
+    variables = {"FREEHOLD_INTERNAL_KEY": "a-key-of-the-service-users"}
+
+    done = here.freehold("config", "credential", "orders", variables=variables)
+
+    assert done.code == 0
+    assert done.output.strip() == credential("a-key-of-the-service-users", "orders")
+    assert is_plain_error(here.freehold("config", "credential", "orders"))
 
 
 def test_help_lists_every_command(here: SmallSystem) -> None:
@@ -48,6 +59,7 @@ def test_help_lists_every_command(here: SmallSystem) -> None:
         ("events", "contracts", "write"),
         ("events", "contracts", "check"),
         ("config", "show"),
+        ("config", "credential"),
         ("version",),
     ],
 )

@@ -1,7 +1,8 @@
-"""Reach the internal routes of the services that are up here, as the operator."""
+"""Reach the internal routes of services, as the operator: of those that the environment names, else of those up here."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -34,16 +35,36 @@ class Reached:
         """
         if service not in self.urls:
             up = ", ".join(self.urls) or "none"
-            raise ConfigurationError(f"{service} is not up here; these services are: {up} (freehold status)")
+            raise ConfigurationError(f"{service} is not up here; these services are: {up}")
         return Peer(service, self.urls[service])
 
 
 def reach() -> Reached:
-    """Find the system that is up here.
+    """Find the services that an operator's commands act on.
+
+    These are the ones that `FREEHOLD_UPSTREAM_<SERVICE>` names, of the system that `FREEHOLD_SYSTEM` names; without either
+    the system that is up in the current directory.
 
     Raises:
-        ConfigurationError: Nothing is up.
+        ConfigurationError: Nothing is up, or only one of the two is set.
     """
+    from freehold.runtime.load import load_system
+    from freehold.runtime.settings import SYSTEM, read_settings
+
+    urls, source = read_settings().upstreams, os.environ.get(SYSTEM, "")
+    if not urls and not source:
+        return _reach_here()
+    if not source:
+        raise ConfigurationError(f"{SYSTEM} is not set: it takes the system whose services FREEHOLD_UPSTREAM_... name")
+    if not urls:
+        raise ConfigurationError(
+            f"{SYSTEM} is set, and no service: FREEHOLD_UPSTREAM_<SERVICE> takes http://{OPERATOR}:CREDENTIAL@host:port; "
+            f"`freehold config credential {OPERATOR}` makes the credential, with that service's FREEHOLD_INTERNAL_KEY"
+        )
+    return Reached(load_system(source), urls)
+
+
+def _reach_here() -> Reached:
     from freehold.runtime.load import load_system
     from freehold.runtime.supervisor.report import read_state
 

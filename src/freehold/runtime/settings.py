@@ -23,7 +23,8 @@ STORE_SCHEMES = {"postgresql": "postgres", "postgres": "postgres", "mongodb": "m
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 UPSTREAM_PREFIX = "FREEHOLD_UPSTREAM_"
 # Read by other commands than `run`; a process that finds them in its environment has not been misspelt.
-_OTHERS = {"FREEHOLD_POSTGRES_URL", "FREEHOLD_MONGO_URL"}
+SYSTEM = "FREEHOLD_SYSTEM"
+_OTHERS = {"FREEHOLD_POSTGRES_URL", "FREEHOLD_MONGO_URL", SYSTEM}
 _HIDDEN = "***"
 _PASSWORD = re.compile(r"(://[^:/@\s]*):[^@\s]*@")
 _INSTANCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,60}")
