@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from freehold.errors import CommitUnknown, ConflictError, FreeholdError, PublishError, StoreUnavailable
 from freehold.event import Event
-from freehold.service import Entity, Listen, Replica, Service, System, Topic
+from freehold.service import Entity, Listen, Parking, Replica, Service, System, Topic
 
 if TYPE_CHECKING:
     from freehold.gateway import Composition, Forward, Gateway, Part
@@ -29,6 +29,7 @@ __all__ = [
     "Listen",
     "Mongo",
     "MongoTransaction",
+    "Parking",
     "Part",
     "Postgres",
     "PostgresTransaction",

@@ -9,8 +9,9 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -19,6 +20,9 @@ from freehold.event import MESSAGE_BYTES_MAX, Event
 from freehold.upcast import check_upcasts
 
 DAY_MS = 86_400_000
+# What is parked is held by a table, not a log; and MongoDB itself ends a transaction after a minute.
+PARKED_MAX = 100_000
+DEADLINE_S_MAX = 50.0
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
 
 Application = Callable[..., Awaitable[None]]
@@ -130,6 +134,50 @@ class Replica:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Parking:
+    """Say how a subscription deals with an event that fails: it is tried again, and parked meanwhile (decision 16).
+
+    Args:
+        at_once: Times that it is run again at once, before it is parked.
+        attempts: Times that it is tried in all, those at once included, until it is dead: not tried again by itself.
+        age: How long after its first failure it is dead in any case.
+        back_off_s: The first and the longest pause between tries; each is twice the one before, less a random part.
+        deadline_s: How long a handler may take. PostgreSQL ends a transaction that rests for 10 s by itself.
+        per_key_max: Events of one key that may be parked; its partition stands still behind the next one.
+        total_max: Events of the subscription that may be parked.
+        unreadable: What is done with a record that cannot be read, such as one of an unknown schema: "park", or "pause"
+            its partition until the service reads it.
+        transient: Exceptions that are no failure of the event, such as an HTTP client's: the partition waits.
+    """
+
+    at_once: int = 2
+    attempts: int = 20
+    age: timedelta = timedelta(days=1)
+    back_off_s: tuple[float, float] = (1.0, 300.0)
+    deadline_s: float = 8.0
+    per_key_max: int = 1_000
+    total_max: int = 10_000
+    unreadable: Literal["park", "pause"] = "park"
+    transient: tuple[type[Exception], ...] = ()
+
+    def __post_init__(self) -> None:
+        first_s, longest_s = self.back_off_s
+        rules = {
+            "at_once must be 0 to 100": 0 <= self.at_once <= 100,
+            "attempts must be greater than at_once": self.attempts > self.at_once,
+            "age must be positive": self.age > timedelta(0),
+            "back_off_s must be (first, longest), 0 < first <= longest": 0 < first_s <= longest_s,
+            f"deadline_s must be more than 0 and at most {DEADLINE_S_MAX:g}": 0 < self.deadline_s <= DEADLINE_S_MAX,
+            "per_key_max must be at least 1, and total_max no less": 1 <= self.per_key_max <= self.total_max,
+            f"total_max must be at most {PARKED_MAX:,}": self.total_max <= PARKED_MAX,
+            'unreadable must be "park" or "pause"': self.unreadable in {"park", "pause"},
+        }
+        for rule, holds in rules.items():
+            if not holds:
+                raise DeclarationError(f"Parking: {rule}; it is {self}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Service:
     """Declare a service: a unit with its own code, its own database and its own process.
 
@@ -143,6 +191,7 @@ class Service:
             transaction of the own store, perhaps again, exactly once in effect. The class says whose it is by
             `of` in `Listen`.
         replicates: The copies that it keeps of others' facts.
+        parking: By the service whose events they are, how it deals with events that fail; else as `Parking()` says.
         topic: Settings of its own topic.
         contracts: Folder of the committed contract files of the events that it publishes.
         demo: Writes the demo data through the service's own functions: `async def demo(progress)`.
@@ -155,6 +204,7 @@ class Service:
     owns: Sequence[Entity] = ()
     listens: Sequence[Listen] = ()
     replicates: Sequence[Replica] = ()
+    parking: Mapping[str, Parking] = dataclasses.field(default_factory=dict)
     topic: Topic = dataclasses.field(default_factory=Topic)
     contracts: Path | None = None
     demo: Callable[[Callable[[int, int], None]], Awaitable[None]] | None = None
@@ -178,6 +228,9 @@ class Service:
         own = [source for source in self.sources() if source == self.name]
         if own:
             raise DeclarationError(f"{self.name} listens to itself; call the function in the same transaction instead")
+        for source in self.parking:
+            if source not in self.sources():
+                raise DeclarationError(f"{self.name} says how to park events of {source!r}, which it does not read")
 
     def entity(self, name: str) -> Entity:
         """Find what it owns by the kind of entity.

@@ -1,5 +1,6 @@
 """A declaration that cannot run is refused when it is made, not when it runs."""
 
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -7,7 +8,7 @@ import pytest
 
 from freehold.errors import DeclarationError
 from freehold.event import Event
-from freehold.service import Listen, Replica, Service, System
+from freehold.service import Listen, Parking, Replica, Service, System
 
 
 class Customer(msgspec.Struct):
@@ -93,3 +94,32 @@ def test_system_refuses_a_source_that_it_does_not_have() -> None:
 def test_system_names_its_services_when_asked_for_another() -> None:
     with pytest.raises(DeclarationError, match="it has users, orders"):
         System(name="shop", services=[service("users"), service("orders")]).service("payments")
+
+
+@pytest.mark.parametrize(
+    ("policy", "said"),
+    [
+        ({"at_once": -1}, "at_once must be"),
+        ({"at_once": 3, "attempts": 3}, "attempts must be greater"),
+        ({"age": timedelta(0)}, "age must be"),
+        ({"back_off_s": (0, 1)}, "back_off_s must be"),
+        ({"back_off_s": (2, 1)}, "back_off_s must be"),
+        ({"deadline_s": 0}, "deadline_s must be"),
+        ({"deadline_s": 51}, "deadline_s must be"),
+        ({"per_key_max": 0}, "per_key_max must be"),
+        ({"per_key_max": 11, "total_max": 10}, "per_key_max must be"),
+        ({"total_max": 100_001}, "total_max must be"),
+        ({"unreadable": "skip"}, "unreadable must be"),
+    ],
+)
+def test_parking_that_makes_no_sense_is_refused(policy: Any, said: str) -> None:
+    with pytest.raises(DeclarationError, match=said):
+        Parking(**policy)
+
+
+def test_parking_of_events_that_are_not_read_is_refused() -> None:
+    listens = [Listen(PaymentTaken, confirm, of="payments")]
+    service("orders", listens=listens, parking={"payments": Parking()})
+
+    with pytest.raises(DeclarationError, match="'payment', which it does not read"):
+        service("orders", listens=listens, parking={"payment": Parking()})
