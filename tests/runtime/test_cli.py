@@ -56,8 +56,8 @@ def test_help_lists_every_command(here: SmallSystem) -> None:
         ("run",),
         ("check", "isolation"),
         ("events", "tail"),
-        ("events", "contracts", "write"),
-        ("events", "contracts", "check"),
+        ("contracts", "record"),
+        ("contracts", "check"),
         ("config", "show"),
         ("config", "credential"),
         ("version",),
@@ -184,22 +184,37 @@ def test_doctor_names_the_server_that_does_not_answer(here: SmallSystem, variabl
     assert PASSWORD not in done.output + done.errors
 
 
-def test_contracts_are_written_checked_and_held(here: SmallSystem) -> None:
+def test_contracts_are_recorded_checked_and_held(here: SmallSystem) -> None:
     system = shutil.copytree(SOURCE, here.directory / "system")
     code = (system / "system.py").read_text().replace("demo=write_demo", 'contracts=HERE / "contracts"')
     (system / "system.py").write_text(code)
-    check = ("events", "contracts", "check", str(system))
+    check = ("contracts", "check", str(system))
 
     assert here.freehold(*check).code == 1
-    assert here.freehold("events", "contracts", "write", str(system)).code == 0
-    assert (system / "contracts" / "NoteWritten.1.json").exists()
+    recorded = here.freehold("contracts", "record", str(system))
+    assert (recorded.code, "wrote system/contracts/samples/NoteWritten.1.json" in recorded.output) == (0, True)
     assert here.freehold(*check).code == 0
+    assert here.freehold("contracts", "record", str(system)).output == "everything is recorded already\n"
 
     (system / "system.py").write_text(code.replace("    text: str\n", "    words: str\n", 1))
     broken = here.freehold(*check)
     assert broken.code == 1
-    assert "text" in broken.errors
-    assert is_plain_error(here.freehold("events", "contracts", "write", str(system)))
+    assert "the field 'text' would be gone" in broken.output
+    assert "tags: Replica" in broken.output
+    found = json.loads(here.freehold(*check, "--json").output)["problems"]
+    assert {problem["kind"] for problem in found} == {"field-removed", "field-required"}
+    assert set(found[0]) == {"kind", "where", "what", "mend", "breaks"}
+    assert is_plain_error(here.freehold("contracts", "record", str(system)))
+
+    (system / "contracts" / "samples" / "NoteWritten.1.json").write_text("{}")
+    assert is_plain_error(here.freehold(*check))
+
+
+def test_contracts_of_no_system_is_said(here: SmallSystem) -> None:
+    done = here.freehold("contracts", "check")
+
+    assert is_plain_error(done)
+    assert "there is no system.py in this folder; name the system" in done.errors
 
 
 def test_reader_that_has_enough_ends_the_command_quietly(here: SmallSystem) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from freehold.cli import check, config, events, fz, run, status, up, verify
+from freehold.cli import check, config, contracts, events, fz, run, status, up, verify
 
 app = typer.Typer(
     name="freehold",
@@ -35,4 +35,5 @@ check.register(app)
 verify.register(app)
 fz.register(app)
 events.register(app)
+contracts.register(app)
 config.register(app)

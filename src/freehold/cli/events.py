@@ -1,4 +1,4 @@
-"""`freehold events`: what lies on the topics, and what readers were promised of it."""
+"""`freehold events`: what lies on the topics."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from freehold.cli.output import JSON, SYSTEM, here, print_json, say
+from freehold.cli.output import JSON, here
 
 if TYPE_CHECKING:
     from freehold.topic.address import KafkaAddress
@@ -16,12 +16,8 @@ LAST_SHOWN = 10
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    group = typer.Typer(help="What lies on the topics, and what readers were promised.", no_args_is_help=True)
+    group = typer.Typer(help="What lies on the topics.", no_args_is_help=True)
     group.command("tail")(tail)
-    contracts = typer.Typer(help="The committed promise of each event.", no_args_is_help=True)
-    contracts.command("write")(write)
-    contracts.command("check")(check)
-    group.add_typer(contracts, name="contracts")
     app.add_typer(group, name="events", rich_help_panel="A system")
 
 
@@ -43,34 +39,6 @@ def tail(
             typer.echo(msgspec.json.encode(seen) if json else seen.line())
     except KeyboardInterrupt:
         return
-
-
-def write(system: SYSTEM) -> None:
-    """Write the contract file of each event; a change that breaks a promise is refused."""
-    from freehold.contract import write_contracts
-    from freehold.runtime.load import load_system
-
-    for service in load_system(system).services:
-        for path in write_contracts(service) if service.publishes else ():
-            typer.echo(f"wrote {path}")
-
-
-def check(system: SYSTEM, json: JSON = False) -> None:
-    """Hold the events, and what each service reads of the others, to the committed contracts."""
-    from freehold.contract import check_contracts, check_readers
-    from freehold.runtime.load import load_system
-
-    loaded = load_system(system)
-    problems = [str(problem) for service in loaded.services for problem in check_contracts(service)]
-    problems += [str(problem) for problem in check_readers(loaded)]
-    if json:
-        print_json({"problems": problems})
-    elif not problems:
-        typer.echo("every event keeps its contract, and every reader's needs are in it")
-    for problem in () if json else problems:
-        say(problem)
-    if problems:
-        raise typer.Exit(1)
 
 
 def _addresses(topic: str | None) -> dict[str, KafkaAddress]:

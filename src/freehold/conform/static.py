@@ -9,7 +9,7 @@ from pathlib import Path
 
 from freehold.conform.binding import bind
 from freehold.conform.landscape import survey
-from freehold.contract import check_contracts, check_readers
+from freehold.contract import check_contracts
 from freehold.flowzap import Document, read
 from freehold.runtime.load import find_folder
 from freehold.service import System
@@ -26,8 +26,7 @@ def check_system(system: System, source: str) -> list[str]:
     if folder is not None:
         names = [service.name for service in system.services]
         found += strangers(folder, [*names, *([system.gateway.name] if system.gateway is not None else [])])
-    found += [str(problem) for service in system.services for problem in check_contracts(service)]
-    return found + [str(problem) for problem in check_readers(system)]
+    return found + [str(problem) for problem in check_contracts(system)]
 
 
 def errors_of(document: Document, file: Path) -> list[str]:

@@ -46,6 +46,13 @@ def is_readable_as(written: Form, read: Form) -> bool:
     return _Comparison(written, read).covers(written, read)
 
 
+def is_field_readable_as(written_whole: Form, written: Form, read_whole: Form, read: Form) -> bool:
+    """Compare the forms of one field, each within the definitions of its whole."""
+    return is_readable_as(
+        {**written, "$defs": written_whole.get("$defs", {})}, {**read, "$defs": read_whole.get("$defs", {})}
+    )
+
+
 class _Comparison:
     """One comparison of two whole forms; the pairs on the way are remembered, so a form may contain itself."""
 
