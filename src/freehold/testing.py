@@ -147,6 +147,7 @@ class Scene:
         self.services: list[TestedService] = []
         self.urls: dict[str, str] = {}
         self.internal_key = secrets.token_urlsafe()
+        self.token_secret = secrets.token_urlsafe()
         self._urls: dict[str, tuple[str, str]] = {}
         self._provisioned: list[Callable[[], None]] = []
 
@@ -175,6 +176,7 @@ class Scene:
             "namespace": self.namespace,
             "port": 0,
             "internal_key": self.internal_key,
+            "token_secret": self.token_secret,
             # Whoever of them is run first is found by those that read from it.
             "upstreams": {name: peer_url(each, service.name, self.internal_key) for name, each in self.urls.items()},
         }

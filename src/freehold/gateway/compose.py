@@ -16,6 +16,7 @@ import msgspec
 
 from freehold.gateway.route import Composition, Part
 from freehold.gateway.upstream import Outgoing, Upstreams, request_headers
+from freehold.http.read_your_writes import is_not_yet, is_seconds
 
 # A part is a page, not an export: what is larger is not taken into memory.
 PART_BYTES_MAX = 4_194_304
@@ -25,17 +26,21 @@ _ABOUT_ADDRESS = (400, 404, 410)
 _ASKED_WITH = (
     "accept-language",
     "authorization",
+    "freehold-written",
     "x-request-id",
     "x-forwarded-for",
     "x-forwarded-proto",
     "x-forwarded-host",
 )
 
+# Of a composition's time, what a part may spend on waiting for its copies: the rest is for answering.
+_WAIT_SHARE = 0.7
+
 _raw = msgspec.json.Decoder(msgspec.Raw)
 
 
 class Missing(msgspec.Struct, frozen=True):
-    """A part that is not in the answer, and why: unreachable, timeout, error or invalid."""
+    """A part that is not in the answer, and why: unreachable, timeout, error, invalid, or behind what the client wrote."""
 
     part: str
     reason: str
@@ -48,6 +53,7 @@ class Composed:
     status: int
     content_type: bytes
     body: bytes
+    tokens: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +61,7 @@ class _Answer:
     status: int
     content_type: str
     body: bytes
+    token: str
 
 
 async def compose(
@@ -62,7 +69,9 @@ async def compose(
 ) -> Composed:
     """Ask the parts and answer once, at the latest at the deadline."""
     headers = request_headers(scope)
-    asked_with = [(name, headers[name]) for name in _ASKED_WITH if name in headers]
+    asked_with = [(name, value) for name in _ASKED_WITH for value in headers.getall(name, ())]
+    if "freehold-written" in headers:
+        asked_with.append(("freehold-wait", _wait(headers.get("freehold-wait"), composition.deadline_s)))
     tasks = {
         name: asyncio.create_task(_ask(upstreams, part, part.filled(names), Outgoing(type(headers)(asked_with))))
         for name, part in composition.parts.items()
@@ -77,7 +86,8 @@ async def compose(
         answer = found[name]
         if part.is_subject and isinstance(answer, _Answer) and answer.status in _ABOUT_ADDRESS:
             return Composed(answer.status, answer.content_type.encode("latin-1"), answer.body)
-    return Composed(200, b"application/json", _spliced(found))
+    tokens = ",".join(answer.token for answer in found.values() if isinstance(answer, _Answer) and answer.token)
+    return Composed(200, b"application/json", _spliced(found), tokens)
 
 
 async def _ask(upstreams: Upstreams, part: Part, target: str, message: Outgoing) -> _Answer | str:
@@ -86,7 +96,8 @@ async def _ask(upstreams: Upstreams, part: Part, target: str, message: Outgoing)
             body = await _bounded(answer)
             if body is None:
                 return "invalid"
-            return _Answer(answer.status, answer.headers.get("content-type", ""), body)
+            headers = answer.headers
+            return _Answer(answer.status, headers.get("content-type", ""), body, headers.get("freehold-written", ""))
     except TimeoutError:
         return "timeout"
     except aiohttp.ClientConnectorError:
@@ -125,7 +136,16 @@ def _spliced(found: Mapping[str, _Answer | str]) -> bytes:
     return b'{%s,"missing":%s}' % (b",".join(pieces), msgspec.json.encode(missing))
 
 
+def _wait(asked: str | None, deadline_s: float) -> str:
+    """Say how long a part may wait for its copies: not so long that the answer is lost with it."""
+    most = f"{_WAIT_SHARE * deadline_s:.3f}"
+    # One that cannot be read goes on as it is, to be refused.
+    return most if asked is None or (is_seconds(asked) and float(asked) > float(most)) else asked
+
+
 def _fault(answer: _Answer) -> str | None:
+    if is_not_yet(answer.status, answer.body):
+        return "behind"
     if answer.status != 200:
         return "error"
     if not answer.content_type.startswith("application/json"):

@@ -10,6 +10,7 @@ from freehold.gateway.forward import Receive, Send, forward
 from freehold.gateway.route import Composition, Forward, Gateway, Table
 from freehold.gateway.upstream import Upstreams
 from freehold.http.problem import Problem
+from freehold.http.token import TOKEN_HEADER
 
 
 class Door:
@@ -58,6 +59,8 @@ class Door:
             # It is put together of answers that each may change, and may lack a part: nobody should keep it.
             (b"cache-control", b"no-store"),
         ]
+        if composed.tokens:
+            headers.append((TOKEN_HEADER, composed.tokens.encode("latin-1")))
         await send({"type": "http.response.start", "status": composed.status, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else composed.body})
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Mapping, Sequence
+from typing import Literal
 from urllib.parse import quote
 
 from freehold.errors import DeclarationError
@@ -96,11 +97,19 @@ class Gateway:
     """Declare the one door: what is passed on, and what is composed.
 
     A composition is looked for first; of two routes the one with the longer prefix is taken.
+
+    Args:
+        name: What it is called.
+        routes: What is passed on.
+        compositions: What is made of several answers.
+        remembers: What a client has written is told in a header that it sends back by itself; with "cookie" in a cookie
+            too, for browsers, which send it back by themselves (docs/concepts/read-your-writes.md).
     """
 
     name: str
     routes: Sequence[Forward] = ()
     compositions: Sequence[Composition] = ()
+    remembers: Literal["header", "cookie"] = "header"
 
     def upstreams(self) -> list[str]:
         """Name the services that it reaches, sorted, each once."""

@@ -23,6 +23,7 @@ from freehold.http import cursor
 from freehold.http.exchange import Exchange, Receive, Scope, Send, drain
 from freehold.http.internal import PREFIX
 from freehold.http.problem import Problem, problem_of
+from freehold.http.read_your_writes import ReadYourWrites
 from freehold.service import Application
 
 # Called once a request: method, route ("" if the application did not say), status, seconds.
@@ -59,6 +60,7 @@ class Edge:
         state: What the application's lifespan wants beside each request.
         explain: Says whether an error that nobody knows here means that the store does not answer.
         internal: Answers the internal routes; it says itself who may ask.
+        memory: Lets clients read what they wrote; without one no token is minted, and none is read.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Edge:
         state: Mapping[str, Any] | None = None,
         explain: Callable[[BaseException], Exception | None] | None = None,
         internal: Application | None = None,
+        memory: ReadYourWrites | None = None,
     ) -> None:
         telemetry.look_for_sdk()
         self._app = app
@@ -86,6 +89,7 @@ class Edge:
         self._state = state
         self._explain = explain
         self._internal = internal
+        self._memory = memory
         self._watched: dict[Exchange, asyncio.Task[Any] | None] = {}
         self._is_watching = False
 
@@ -111,7 +115,7 @@ class Edge:
             if problem is None:
                 self._watch(exchange)
                 try:
-                    await self._app(scope, exchange.receive, exchange.send)
+                    await self._ask(exchange)
                 except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - each ends in an answer and a log line
                     problem = self._problem_of(exchange, error)
                 finally:
@@ -125,6 +129,11 @@ class Edge:
             if passage.span is not None:
                 self._describe(exchange)
             telemetry.leave_trace(passage)
+
+    async def _ask(self, exchange: Exchange) -> None:
+        if self._memory is not None:
+            await self._memory.begin(exchange)
+        await self._app(exchange.scope, exchange.receive, exchange.send)
 
     async def _refuse(self, exchange: Exchange, receive: Receive, problem: Problem) -> None:
         if problem.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE and problem in (exchange.refused, exchange.too_large):

@@ -6,10 +6,12 @@ import asyncio
 import contextlib
 import re
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
 from freehold.http.problem import MEDIA_TYPE, Problem, problem_of_answer
+from freehold.http.token import TOKEN_HEADER, WAIT_HEADER, Written
+from freehold.http.written import Notes
 from freehold.telemetry import Passage
 
 Scope = MutableMapping[str, Any]
@@ -24,7 +26,7 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _DRAINED_BYTES_MAX = 16_777_216
 _DRAIN_S = 2.0
 _PROBLEM = MEDIA_TYPE.encode()
-_READ = frozenset({b"traceparent", b"content-length", b"transfer-encoding", b"x-request-id"})
+_READ = frozenset({b"traceparent", b"content-length", b"transfer-encoding", b"x-request-id", TOKEN_HEADER, WAIT_HEADER})
 
 
 class Exchange:
@@ -35,6 +37,11 @@ class Exchange:
         too_large: The body was found to be too large while the application read it.
         held: The start of an error answer that is not passed on as it is.
         is_late: The answer took longer than it may.
+        token: What the client says that it has written; several headers are joined.
+        wait: How long it says to wait for that.
+        notes: What the request's transactions have committed; None if nobody asks.
+        tell: Gives the headers that tell of it.
+        brought: What of `token` is not too old.
     """
 
     # Kept apart from __init__: most requests touch few of them, and a class attribute costs nothing to set.
@@ -47,6 +54,11 @@ class Exchange:
     status = 500
     is_started = False
     is_late = False
+    token: str | None = None
+    wait: str | None = None
+    notes: Notes | None = None
+    tell: Callable[[Exchange], list[tuple[bytes, bytes]]]
+    brought: Sequence[Written] = ()
     _request_id: bytes | None = None
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, body_bytes_max: int) -> None:
@@ -126,6 +138,10 @@ class Exchange:
         elif name == b"transfer-encoding":
             # A length that is told is the server's to hold; one that is not must be counted.
             self.receive = self._counted(self.receive)
+        elif name == TOKEN_HEADER:
+            self.token = value.decode("latin-1") if self.token is None else f"{self.token},{value.decode('latin-1')}"
+        elif name == WAIT_HEADER:
+            self.wait = value.decode("latin-1")
         elif _REQUEST_ID.fullmatch(value):
             self._request_id = value
 
@@ -152,9 +168,10 @@ class Exchange:
             headers={"Connection": "close"},
         )
 
-    def _own_headers(self) -> tuple[tuple[bytes, bytes], ...]:
+    def _own_headers(self) -> list[tuple[bytes, bytes]]:
         traceparent = self.passage.traceparent.encode()
-        return (b"traceresponse", traceparent), (b"x-request-id", self._request_id or traceparent[3:35])
+        headers = [(b"traceresponse", traceparent), (b"x-request-id", self._request_id or traceparent[3:35])]
+        return headers + self.tell(self) if self.notes else headers
 
 
 def _is_problem(message: Message) -> bool:

@@ -47,6 +47,7 @@ class Problem(Exception):
         type: Its kind: an absolute URI, or a short name ("email-taken") that becomes a `urn:freehold:problem:`.
         errors: What is wrong, field by field.
         headers: Headers of the answer, such as Retry-After.
+        members: What a program wants to know beside these, by names that RFC 9457 leaves free.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Problem(Exception):
         type: str = "about:blank",  # noqa: A002 - RFC 9457's own word
         errors: Sequence[Fault] = (),
         headers: Mapping[str, str] | None = None,
+        members: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(detail or title or phrase(status))
         self.status = status
@@ -66,6 +68,7 @@ class Problem(Exception):
         self.type = type if ":" in type else TYPE_PREFIX + type
         self.errors = tuple(errors)
         self.headers = dict(headers or {})
+        self.members = dict(members or {})
 
     def body(self, *, instance: str, trace_id: str) -> bytes:
         """Render the answer's body."""
@@ -76,6 +79,7 @@ class Problem(Exception):
         content["trace_id"] = trace_id
         if self.errors:
             content["errors"] = self.errors
+        content |= self.members
         try:
             return msgspec.json.encode(content)
         except UnicodeEncodeError:

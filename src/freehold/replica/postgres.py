@@ -8,7 +8,7 @@ customer_epoch, customer_version, customer_index, customer_deleted). Each write 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -130,7 +130,7 @@ async def _count(tx: PostgresTransaction, statement: str, ids: list[str]) -> tup
     return (row["found"], row["changed"]) if row is not None else (0, 0)
 
 
-def _place(row: Mapping[str, Any]) -> Place:
+def _place(row: asyncpg.Record) -> Place:
     return Place(row["epoch"], row["version"], row["index"])
 
 

@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from freehold.errors import FreeholdError, PeerError, StoreUnavailable
 from freehold.http.edge import Edge, Limits
 from freehold.http.internal import InternalRoutes
+from freehold.http.read_your_writes import ReadYourWrites
+from freehold.replica.arrival import Arrivals
+from freehold.runtime.converging import add_routes
 from freehold.runtime.health import Health
 from freehold.runtime.lifespan import Lifespan
 from freehold.runtime.metrics import Metrics
@@ -61,6 +64,9 @@ class RunningService:
         app = service.app if only in {None, "api"} else _no_api
         self._lifespan = Lifespan(app)
         self.internal = InternalRoutes(service.name, settings.internal_key)
+        add_routes(self)
+        # Even without consumers in this process: whoever asks it waits for what another one writes.
+        self._arrivals = Arrivals([(each, make_copies(service, each)) for each in service.replicates])
         self.app = Edge(
             app,
             service=service.name,
@@ -72,6 +78,7 @@ class RunningService:
             state=self._lifespan.state,
             explain=service.store.explain,
             internal=self.internal,
+            memory=self._memory(),
         )
 
     @property
@@ -133,6 +140,12 @@ class RunningService:
         await asyncio.gather(*stops)
         await _bounded("store", self.service.store.close(), CLOSE_S)
 
+    def _memory(self) -> ReadYourWrites | None:
+        key, settings = self.settings.token_key(), self.settings
+        if key is None:
+            return None
+        return ReadYourWrites(key, self.service.name, arrive=self._arrivals.wait, wait_s=settings.copies_wait_s)
+
     async def _start_relay(self) -> None:
         await asyncio.to_thread(_import_events)
         from freehold.outbox.relay import Relay
@@ -166,7 +179,11 @@ class RunningService:
             topics=self.topics,
             store=self.service.store,
             ledger=make_ledger(self.service),
-            copies=[make_copies(self.service, each) for each in self.service.replicates if each.of == source],
+            copies=[
+                self._arrivals.watched(number)
+                for number, each in enumerate(self.service.replicates)
+                if each.of == source
+            ],
         )
         self.consumers[source] = consumer
         self.health.consumers[source] = lambda: consumer.progress

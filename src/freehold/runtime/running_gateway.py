@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from freehold.gateway.remember import Remembering
 from freehold.http.edge import Edge, Limits
+from freehold.http.read_your_writes import ReadYourWrites
 from freehold.runtime.health import Health
 from freehold.runtime.lifespan import Lifespan
 from freehold.runtime.metrics import Metrics
@@ -25,7 +27,10 @@ class RunningGateway:
     def __init__(self, gateway: Any, settings: Settings) -> None:
         self.health = Health(gateway.name, settings.instance or default_instance(gateway.name))
         self.metrics = Metrics(gateway.name, self.health)
+        key = settings.token_key()
         app = gateway.app(settings.upstreams)
+        if key is not None and gateway.remembers == "cookie":
+            app = Remembering(app, key)
         self._lifespan = Lifespan(app)
         self.app = Edge(
             app,
@@ -35,6 +40,7 @@ class RunningGateway:
             observe=self.metrics.observe,
             is_ready=lambda: self.health.phase != "starting",
             state=self._lifespan.state,
+            memory=ReadYourWrites(key, gateway.name) if key is not None else None,
         )
 
     async def open(self) -> None:

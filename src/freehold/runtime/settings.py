@@ -17,6 +17,8 @@ from urllib.parse import urlsplit
 from freehold.errors import ConfigurationError
 from freehold.http.cursor import derive_key
 from freehold.http.peer import Peer
+from freehold.http.read_your_writes import WAIT_S_MAX
+from freehold.http.token import TokenKey
 from freehold.topic.address import KafkaAddress
 
 STORE_SCHEMES = {"postgresql": "postgres", "postgres": "postgres", "mongodb": "mongo", "mongodb+srv": "mongo"}
@@ -67,6 +69,8 @@ class Settings:
     log_level: str = "info"
     cursor_secret: str = ""
     internal_key: str = ""
+    token_secret: str = ""
+    copies_wait_s: float = 2.0
     body_bytes_max: int = 1_048_576
     answer_s_max: float = 30.0
     upstreams: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -130,6 +134,10 @@ class Settings:
                 f"http://CALLER:CREDENTIAL@host:port"
             )
         return Peer(service, url)
+
+    def token_key(self) -> TokenKey | None:
+        """Give the key that signs what clients have written; None when there is none, and no token is made."""
+        return TokenKey(self.token_secret) if self.token_secret else None
 
     def cursor_key(self) -> bytes:
         """Give the key that signs cursors: of its own secret, else of the store's URL, which all instances share."""
@@ -238,6 +246,13 @@ def _read_seconds(text: str) -> float:
     return seconds
 
 
+def _read_wait(text: str) -> float:
+    seconds = float(text)
+    if not 0 <= seconds <= WAIT_S_MAX:
+        raise ValueError
+    return seconds
+
+
 def _read_upstream(name: str, text: str) -> str:
     parts = urlsplit(text)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
@@ -304,6 +319,19 @@ VARIABLES = (
         "at least 16 characters, this service's own; its internal routes are closed without",
         _read_secret,
         is_secret=True,
+    ),
+    Variable(
+        "token_secret",
+        "FREEHOLD_TOKEN_KEY",
+        "at least 16 characters that the gateway and all services share; clients are given no token without",
+        _read_secret,
+        is_secret=True,
+    ),
+    Variable(
+        "copies_wait_s",
+        "FREEHOLD_COPIES_WAIT_S",
+        "seconds that a request with a token waits for copies at most, 0 to 60",
+        _read_wait,
     ),
     Variable("body_bytes_max", "FREEHOLD_BODY_BYTES_MAX", "bytes of a request's body, 1024 to 67108864", _read_bytes),
     Variable("answer_s_max", "FREEHOLD_ANSWER_S_MAX", "seconds that an answer may take, 0.1 to 3600", _read_seconds),

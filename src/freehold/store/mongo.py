@@ -35,6 +35,7 @@ from pymongo.write_concern import WriteConcern
 
 from freehold.errors import CommitUnknown, ConflictError, StoreUnavailable
 from freehold.event import Event
+from freehold.http.written import note_written
 from freehold.outbox.mongo_presence import abandoned_sessions, list_operations
 from freehold.outbox.mongo_settings import (
     EPOCHS,
@@ -273,10 +274,11 @@ class Mongo:
             await session.start_transaction(SNAPSHOT, MAJORITY, ReadPreference.PRIMARY)
             async with session.bind(end_session=False):
                 result = await run(transaction, *args, **kwargs)
-                event_count = await transaction.write_outbox()
+                rows = await transaction.write_outbox()
             await self._commit(session)
             self.counts.transactions += 1
-            self.counts.events += event_count
+            self.counts.events += len(rows)
+            note_written(self._service, self._epoch, rows)
             return result
         finally:
             # Aborts what was not committed, after any error and after a cancellation.

@@ -91,11 +91,11 @@ class MongoTransaction:
         del found["guard"]
         return {"id": found.pop("_id"), **found}
 
-    async def write_outbox(self) -> int:
+    async def write_outbox(self) -> list[OutboxRow]:
         """End the author's part and write what was published, in one statement; Freehold calls it before the commit.
 
         Returns:
-            How many events there were.
+            The rows that were written.
 
         Raises:
             PublishError: MongoDB refused them; says why.
@@ -103,7 +103,7 @@ class MongoTransaction:
         rows = self._outgoing.rows if self._outgoing is not None else []
         self._outgoing = None
         if not rows:
-            return 0
+            return rows
         try:
             await self._database[OUTBOX].insert_many([outbox_document(row) for row in rows])
         except BulkWriteError as error:
@@ -111,7 +111,7 @@ class MongoTransaction:
             raise _refused(error, rows) from None
         # The commit has still to come: a span that ends in an error has published nothing.
         note_published(row.type for row in rows)
-        return len(rows)
+        return rows
 
 
 def _refused(error: BulkWriteError, rows: list[OutboxRow]) -> PublishError:

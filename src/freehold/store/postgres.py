@@ -19,6 +19,7 @@ from opentelemetry import trace
 
 from freehold.errors import CommitUnknown, ConfigurationError, ConflictError, PublishError, StoreUnavailable
 from freehold.event import Event
+from freehold.http.written import note_written
 from freehold.outbox.outgoing import Outgoing
 from freehold.store import CONFLICT_RUNS_MAX, Backlog, migrations
 from freehold.store.postgres_connections import CONFLICTS, LOST, REFUSED, UNUSABLE, Connections, OwnConnection, Session
@@ -289,6 +290,7 @@ class Postgres:
             self.counts.events += len(outgoing.rows)
             if outgoing.rows:
                 note_published(row.type for row in outgoing.rows)
+                note_written(self._service, self.epoch, outgoing.rows)
             return result
         except asyncpg.UniqueViolationError as error:
             if error.schema_name != "freehold" or error.table_name != "outbox":

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import socket
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import Literal
 
 import httpx
 
@@ -20,10 +22,12 @@ START_S = 10.0
 
 
 @contextlib.asynccontextmanager
-async def serve_gateway(users_url: str, orders_url: str) -> AsyncIterator[httpx.AsyncClient]:
+async def serve_gateway(
+    users_url: str, orders_url: str, *, token_secret: str = "", remembers: Literal["header", "cookie"] = "header"
+) -> AsyncIterator[httpx.AsyncClient]:
     """Run the system's gateway before these two services."""
-    settings = Settings(upstreams={"users": users_url, "orders": orders_url}, port=0)
-    running = RunningGateway(gateway, settings)
+    settings = Settings(upstreams={"users": users_url, "orders": orders_url}, port=0, token_secret=token_secret)
+    running = RunningGateway(dataclasses.replace(gateway, remembers=remembers), settings)
     listener = listen(settings)
     server = Server(running.app)
     serving = asyncio.create_task(server.serve(sockets=[listener]))

@@ -204,6 +204,7 @@ class ServiceRunner(ChildRunner):
         name = self.service.name
         self.environment |= http_environment(name, self.port)
         self.environment["FREEHOLD_INTERNAL_KEY"] = self.place.internal_key(name)
+        self.environment["FREEHOLD_TOKEN_KEY"] = self.place.token_key()
         for source, url in self.sources.items():
             self.environment[f"FREEHOLD_UPSTREAM_{source.upper()}"] = peer_url(
                 url, name, self.place.internal_key(source)
@@ -239,7 +240,7 @@ class PartRunner(ChildRunner):
 
 @dataclass
 class GatewayRunner(ChildRunner):
-    """The one door, in its own process; it knows where the services are and no credentials."""
+    """The one door, in its own process; it knows where the services are, and no credentials of theirs."""
 
     name: str
     place: Place
@@ -252,7 +253,7 @@ class GatewayRunner(ChildRunner):
 
     def start(self, tell: Tell, is_wanted: IsWanted) -> None:
         """Start its process, and return when it is ready."""
-        environment = http_environment(self.name, self.port)
+        environment = http_environment(self.name, self.port) | {"FREEHOLD_TOKEN_KEY": self.place.token_key()}
         environment |= {f"FREEHOLD_UPSTREAM_{service.upper()}": url for service, url in self.upstreams.items()}
         arguments = run_arguments(self.name, self.target)
         self.child = start_http(self.name, arguments, environment, self.place.log(self.name), tell)

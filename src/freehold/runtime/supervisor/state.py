@@ -93,6 +93,10 @@ class Place:
         """Open the generated credentials."""
         return Secrets(self.directory / "secrets.json")
 
+    def token_key(self) -> str:
+        """Give the key by which gateway and services know the tokens of what a client has written."""
+        return self.secrets.get("token")
+
     def internal_key(self, service: str) -> str:
         """Give the key by which a service knows who calls its internal routes."""
         return self.secrets.get(f"internal/{service}")
