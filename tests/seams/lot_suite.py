@@ -159,24 +159,24 @@ class LotSuite:
         users = [await self.product.read_user(store, f"u{number}") for number in range(6)]
         assert len([user for user in users if user is not None]) == 1
 
-    async def test_what_is_superseded_or_erased_is_cleared(self, store: Any, lot: Lot) -> None:
-        events = [parked(1), parked(2, for_handlers=False), parked(9, for_handlers=False), parked(1, partition=1)]
-        await store.transact(lot.park, [*events, parked(3, b"user/u2"), parked(4, None)])
-        queue = ParkedId("users", TOPIC, 0, 9)
+    @pytest.mark.parametrize("erases", [False, True])
+    async def test_what_is_superseded_or_erased_is_cleared(self, store: Any, lot: Lot, erases: bool) -> None:
+        before = Place(2, 5, 1)
+        earlier = [Place(1, 9, 9), Place(2, 4, 9), Place(2, 5, 0)]
+        later = [Place(2, 5, 1), Place(2, 5, 2), Place(2, 6, 0), Place(3, 1, 0)]
+        places = [*earlier, *later, None]
+        for_copies = [parked(offset, place=place, for_handlers=False) for offset, place in enumerate(places)]
+        for_handlers = [parked(10 + offset, place=place) for offset, place in enumerate(places)]
+        others = [parked(20, b"user/u2", place=earlier[0]), parked(21, None, place=earlier[0])]
+        await store.transact(lot.park, [*for_copies, *for_handlers, *others])
 
-        async def clear(tx: Any, *, also_for_handlers: bool) -> None:
-            await lot.clear(tx, queue, b"user/u1", also_for_handlers=also_for_handlers)
+        async def clear(tx: Any) -> None:
+            await lot.clear(tx, ParkedId("users", TOPIC, 0, 0), b"user/u1", before, erases=erases)
 
-        await store.transact(clear, also_for_handlers=False)
-        assert [(event.id.partition, event.id.offset) for event in await lot.scan()] == [
-            (0, 1),
-            (0, 3),
-            (0, 4),
-            (0, 9),
-            (1, 1),
-        ]
-        await store.transact(clear, also_for_handlers=True)
-        assert [(event.id.partition, event.id.offset) for event in await lot.scan()] == [(0, 3), (0, 4), (0, 9), (1, 1)]
+        await store.transact(clear)
+
+        left = [event.id.offset for event in await lot.scan()]
+        assert left == ([3, 4, 5, 6, 13, 14, 15, 16, 20, 21] if erases else [*range(3, 8), *range(10, 18), 20, 21])
 
     async def test_events_are_read_page_by_page(self, store: Any, lot: Lot) -> None:
         events = [parked(offset, partition=partition) for partition in (0, 1) for offset in (1, 2, 10)]

@@ -43,6 +43,15 @@ class Intent(enum.StrEnum):
     DISCARD = "discard"  # give it up; those behind it go on
 
 
+class Outcome(enum.StrEnum):
+    """How a parked event left the lot."""
+
+    EFFECT = "took effect"
+    EFFECT_BEFORE = "had taken effect already"
+    SUPERSEDED = "superseded by a newer state"
+    DISCARDED = "discarded"
+
+
 class ParkedId(NamedTuple):
     """Where the event lay: unique, and in order within a partition."""
 
@@ -118,13 +127,18 @@ class Lot(Protocol):
     async def park(self, tx: Any, events: Sequence[ParkedEvent]) -> None:
         """Write these in this transaction; one that is there already stays as it is."""
 
-    async def remove(self, tx: Any, event: ParkedEvent) -> bool:
-        """Take it out in this transaction; False, and nothing is written, when it is not there as it was read."""
+    async def remove(self, tx: Any, event: ParkedEvent, outcome: Outcome = Outcome.EFFECT) -> bool:
+        """Take it out in this transaction, and note how it left in the rounds that it was chosen for.
 
-    async def clear(self, tx: Any, queue: ParkedId, key: bytes, *, also_for_handlers: bool) -> None:
-        """Take out, in this transaction, what is parked of a key before the queue's offset.
+        Returns:
+            False, and nothing is written, when it is not there as it was read.
+        """
 
-        With `also_for_handlers` that is all; without, only what nothing but copies lack.
+    async def clear(self, tx: Any, queue: ParkedId, key: bytes, before: Place, *, erases: bool) -> None:
+        """Take out, in this transaction, what a newer state of the key makes needless.
+
+        That is what nothing but copies lack and shows an earlier place; if the newer state `erases`, whatever shows an earlier
+        place or none.
         """
 
     async def next_of(self, queue: ParkedId, key: bytes | None) -> ParkedEvent | None:

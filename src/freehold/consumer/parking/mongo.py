@@ -11,9 +11,9 @@ from pymongo import UpdateOne
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import PyMongoError
 
-from freehold.consumer.parking import COUNT_MAX, Intent, ParkedEvent, ParkedId, ParkedState
+from freehold.consumer.parking import COUNT_MAX, Intent, Outcome, ParkedEvent, ParkedId, ParkedState
 from freehold.event import Place
-from freehold.outbox.mongo_settings import PARKED, translate
+from freehold.outbox.mongo_settings import CHOSEN, PARKED, translate
 from freehold.store.mongo import Mongo
 from freehold.store.mongo_transaction import MongoTransaction
 from freehold.topic import Record
@@ -52,17 +52,24 @@ class MongoLot:
         if writes:
             await tx[PARKED].bulk_write(writes, ordered=False)
 
-    async def remove(self, tx: MongoTransaction, event: ParkedEvent) -> bool:
-        """Take it out in this transaction; False, and nothing is written, when it is not there as it was read."""
+    async def remove(self, tx: MongoTransaction, event: ParkedEvent, outcome: Outcome = Outcome.EFFECT) -> bool:
+        """Take it out in this transaction, and note how it left; see `Lot`."""
         removed = await tx[PARKED].delete_one({"_id": _id(event.id), "revision": event.revision})
-        return removed.deleted_count == 1
+        if removed.deleted_count == 0:
+            return False
+        await tx[CHOSEN].update_many({"event": _id(event.id), "outcome": None}, {"$set": {"outcome": outcome.value}})
+        return True
 
-    async def clear(self, tx: MongoTransaction, queue: ParkedId, key: bytes, *, also_for_handlers: bool) -> None:
-        """Take out, in this transaction, what is parked of a key before an offset; see `Lot`."""
-        which = _of_key(queue, key) | {"_id.offset": {"$lt": queue.offset}}
-        if not also_for_handlers:
-            which["for_handlers"] = False
-        await tx[PARKED].delete_many(which)
+    async def clear(self, tx: MongoTransaction, queue: ParkedId, key: bytes, before: Place, *, erases: bool) -> None:
+        """Take out, in this transaction, what a newer state of the key makes needless; see `Lot`."""
+        epoch, version = {"place.epoch": before.epoch}, {"place.version": before.version}
+        earlier: list[Document] = [
+            {"place.epoch": {"$lt": before.epoch}},
+            epoch | {"place.version": {"$lt": before.version}},
+            epoch | version | {"place.index": {"$lt": before.index}},
+        ]
+        which = {"$or": [*earlier, {"place": None}]} if erases else {"$or": earlier, "for_handlers": False}
+        await tx[PARKED].delete_many(_of_key(queue, key) | which)
 
     async def next_of(self, queue: ParkedId, key: bytes | None) -> ParkedEvent | None:
         """Read, whole, the first event of a key's queue; of a record without a key, the one at the queue's offset."""
@@ -157,7 +164,7 @@ def _document(event: ParkedEvent) -> Document:
         "timestamp_ms": record.timestamp_ms,
         "value": record.value,
         "headers": [list(header) for header in record.headers],
-        "place": None if place is None else [place.epoch, place.version, place.index],
+        "place": None if place is None else msgspec.to_builtins(place),
         "revision": event.revision,
     }
     if document["intent"] is None:  # the index of what is asked holds nothing else
@@ -183,7 +190,7 @@ def _event(found: Document) -> ParkedEvent:
             value=found.get("value"),
             headers=tuple((name, value) for name, value in found.get("headers", ())),
         ),
-        place=None if found["place"] is None else Place(*found["place"]),
+        place=None if found["place"] is None else Place(**found["place"]),
         revision=found["revision"],
         **values,
     )

@@ -8,7 +8,7 @@ from typing import Any
 import asyncpg
 import msgspec
 
-from freehold.consumer.parking import COUNT_MAX, Intent, ParkedEvent, ParkedId, ParkedState
+from freehold.consumer.parking import COUNT_MAX, Intent, Outcome, ParkedEvent, ParkedId, ParkedState
 from freehold.event import Place
 from freehold.store.postgres import Postgres
 from freehold.store.postgres_transaction import PostgresTransaction
@@ -27,7 +27,11 @@ _PARK = (
 )
 _HERE = "source = $1 AND topic_id = $2 AND partition = $3"
 _REMOVE = f"DELETE FROM freehold.parked WHERE {_HERE} AND offset_ = $4 AND revision = $5"  # noqa: S608
-_CLEAR = f"DELETE FROM freehold.parked WHERE {_HERE} AND kafka_key = $4 AND offset_ < $5 AND (for_handlers <= $6)"  # noqa: S608
+_SETTLE = f"UPDATE freehold.chosen SET outcome = $5 WHERE {_HERE} AND offset_ = $4 AND outcome IS NULL"  # noqa: S608
+_CLEAR = (
+    f"DELETE FROM freehold.parked WHERE {_HERE} AND kafka_key = $4"  # noqa: S608
+    " AND ($8 AND epoch IS NULL OR (epoch, version, index) < ($5, $6, $7)) AND ($8 OR NOT for_handlers)"
+)
 _NEXT_OF_KEY = f"SELECT {_WHOLE} FROM freehold.parked WHERE {_HERE} AND kafka_key = $4 ORDER BY offset_ LIMIT 1"  # noqa: S608
 _NEXT_KEYLESS = f"SELECT {_WHOLE} FROM freehold.parked WHERE {_HERE} AND kafka_key IS NULL AND offset_ = $4"  # noqa: S608
 _CHANGED = (
@@ -78,13 +82,16 @@ class PostgresLot:
         if events:
             await tx.executemany(_PARK, [_values(event) for event in events])
 
-    async def remove(self, tx: PostgresTransaction, event: ParkedEvent) -> bool:
-        """Take it out in this transaction; False, and nothing is written, when it is not there as it was read."""
-        return await tx.execute(_REMOVE, *event.id, event.revision) == "DELETE 1"
+    async def remove(self, tx: PostgresTransaction, event: ParkedEvent, outcome: Outcome = Outcome.EFFECT) -> bool:
+        """Take it out in this transaction, and note how it left; see `Lot`."""
+        if await tx.execute(_REMOVE, *event.id, event.revision) != "DELETE 1":
+            return False
+        await tx.execute(_SETTLE, *event.id, outcome.value)
+        return True
 
-    async def clear(self, tx: PostgresTransaction, queue: ParkedId, key: bytes, *, also_for_handlers: bool) -> None:
-        """Take out, in this transaction, what is parked of a key before an offset; see `Lot`."""
-        await tx.execute(_CLEAR, *queue[:3], key, queue.offset, also_for_handlers)
+    async def clear(self, tx: PostgresTransaction, queue: ParkedId, key: bytes, before: Place, *, erases: bool) -> None:
+        """Take out, in this transaction, what a newer state of the key makes needless; see `Lot`."""
+        await tx.execute(_CLEAR, *queue[:3], key, before.epoch, before.version, before.index, erases)
 
     async def next_of(self, queue: ParkedId, key: bytes | None) -> ParkedEvent | None:
         """Read, whole, the first event of a key's queue; of a record without a key, the one at the queue's offset."""
