@@ -14,7 +14,7 @@ import os
 import random
 import re
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from typing import Any
@@ -23,6 +23,8 @@ from opentelemetry import context as open_contexts
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, TraceFlags
+
+from freehold.discreet import traceback_of, words_of
 
 SERVICE = "freehold.service"
 STORE = "freehold.store"
@@ -133,11 +135,42 @@ def continue_trace(traceparent: str | None, name: str, kind: SpanKind = SpanKind
     try:
         yield span
     except BaseException as error:
-        span.record_exception(error)
-        span.set_status(trace.StatusCode.ERROR, type(error).__name__)
+        record_failure(span, error)
         raise
     finally:
         leave_trace(passage)
+
+
+@contextmanager
+def in_span(
+    name: str,
+    kind: SpanKind,
+    attributes: Mapping[str, str] | None = None,
+    *,
+    links: Sequence[trace.Link] | None = None,
+    parent: Context | None = None,
+) -> Iterator[Span]:
+    """Do what follows in a span beneath the current one, or beneath `parent`; an exception is recorded and goes on."""
+    with tracer.start_as_current_span(
+        name, parent, kind, attributes, links, record_exception=False, set_status_on_exception=False
+    ) as span:
+        try:
+            yield span
+        except BaseException as error:
+            record_failure(span, error)
+            raise
+
+
+def record_failure(span: Span, error: BaseException) -> None:
+    """Note on a span what went wrong, and quote nothing: a driver's words may hold the row that it refused."""
+    if span.is_recording():
+        attributes = {
+            "exception.type": type(error).__qualname__,
+            "exception.message": words_of(error),
+            "exception.stacktrace": traceback_of(error),
+        }
+        span.add_event("exception", attributes)
+        span.set_status(trace.StatusCode.ERROR, type(error).__name__)
 
 
 def start_span(name: str, parent: SpanContext | None, kind: SpanKind) -> Span:
@@ -212,7 +245,7 @@ def together(spans: Sequence[Span], name: str) -> Iterator[None]:
             yield
     else:
         links = [trace.Link(span.get_span_context()) for span in spans]
-        with tracer.start_as_current_span(name, context=Context(), kind=SpanKind.CONSUMER, links=links):
+        with in_span(name, SpanKind.CONSUMER, links=links, parent=Context()):
             yield
 
 

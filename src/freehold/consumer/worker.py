@@ -17,6 +17,7 @@ from freehold.consumer import Claim, Ledger
 from freehold.consumer.apply import Applier
 from freehold.consumer.batch import Delivery, Subscription, size_of, take_batch
 from freehold.consumer.progress import ConsumerProgress, PartitionProgress, PartitionState
+from freehold.discreet import words_of
 from freehold.errors import EventRejected, FencedError, PeerError
 from freehold.topic import Record
 
@@ -242,7 +243,7 @@ class Worker:
         envelope = delivery.envelope
         where = f"{self._subscription.source}, partition {self.claim.partition}, offset {delivery.offset}"
         return _Poisoned(
-            f"{where}: {envelope.type} of {envelope.key} cannot be applied: {type(error).__name__}: {error}"
+            f"{where}: {envelope.type} of {envelope.key} cannot be applied: {words_of(error)}"
         )
 
     def _note_applied(self, deliveries: Sequence[Delivery]) -> None:

@@ -129,9 +129,7 @@ class Asking:
             "url.path": self._url.path,
             "peer.service": self._service,
         }
-        span = telemetry.tracer.start_as_current_span(
-            f"{self._method} {self._service}", kind=SpanKind.CLIENT, attributes=attributes
-        )
+        span = telemetry.in_span(f"{self._method} {self._service}", SpanKind.CLIENT, attributes)
         span.__enter__()
         self._span = span
 

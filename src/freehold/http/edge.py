@@ -168,7 +168,7 @@ class Edge:
             return problem
         _logger.error("%s %s failed", exchange.method, exchange.path, exc_info=error)
         if exchange.passage.span is not None:
-            exchange.passage.span.record_exception(error)
+            telemetry.record_failure(exchange.passage.span, error)
         return Problem(500)
 
     def _explained(self, exchange: Exchange, error: BaseException) -> Problem | None:

@@ -21,6 +21,7 @@ from typing import Any
 
 from opentelemetry.trace import Span, SpanKind
 
+from freehold.discreet import words_of
 from freehold.errors import FreeholdError, PeerError
 from freehold.event import OutboxRow
 from freehold.outbox import OutboxSource
@@ -277,7 +278,7 @@ class Relay:
     def _retry(self, error: Exception, pause_s: float) -> None:
         """Say why, and wait a little, so that a server that comes back is not met by everybody at once."""
         is_expected = isinstance(error, FreeholdError)
-        text = str(error) if is_expected else f"{type(error).__name__}: {error}"
+        text = words_of(error)
         if text != self.progress.last_error:
             level = logging.WARNING if isinstance(error, PeerError) else logging.ERROR
             log.log(level, "relay of %s begins again: %s", self._writer.topic, text, exc_info=not is_expected)

@@ -15,6 +15,7 @@ from pymongo.errors import BulkWriteError, PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
+from freehold.discreet import words_of
 from freehold.errors import EventRejected, StoreUnavailable
 from freehold.event import Place
 from freehold.outbox.mongo_settings import is_unavailable, translate
@@ -150,7 +151,7 @@ class MongoCopies:
             return _met(error, what)
         except (BSONError, OverflowError) as error:
             raise EventRejected(
-                f"{what}: MongoDB cannot hold a value: {error}; leave the field out of the replica"
+                f"{what}: MongoDB cannot hold a value: {words_of(error)}; leave the field out of the replica"
             ) from error
         except PyMongoError as error:
             raise translate(error, what) from error

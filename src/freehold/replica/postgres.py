@@ -15,6 +15,7 @@ from typing import Any
 import asyncpg
 import msgspec
 
+from freehold.discreet import words_of
 from freehold.errors import EventRejected, MigrationError, StoreUnavailable
 from freehold.event import Place
 from freehold.replica import Reached, State, reached_together
@@ -104,7 +105,7 @@ class PostgresCopies:
             return await self._store.transact(run, statement, parameters)
         except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
             raise EventRejected(
-                f"PostgreSQL refused a copy for {self._replica.into}: {error}; leave the field out of the replica, or mend "
+                f"PostgreSQL refused a copy for {self._replica.into}: {words_of(error)}; leave the field out of the replica, or mend "
                 f"the constraint that refuses it"
             ) from error
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 import logging
 import re
 import sys
+import traceback
 from collections.abc import MutableMapping
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
 import msgspec
 
+from freehold.discreet import traceback_of
 from freehold.runtime.settings import hide_password
 from freehold.telemetry import current_traceparent
 
@@ -33,7 +35,7 @@ def set_up_logs(*, service: str, level: str, stream: TextIO | None = None) -> No
     """Let this process log to `stream` (standard error), in the form that fits it."""
     target = stream or sys.stderr
     handler = logging.StreamHandler(target)
-    handler.setFormatter(_console(service) if target.isatty() else JsonFormatter(service))
+    handler.setFormatter(_console(service) if target.isatty() else JsonFormatter(service, quotes=level == "debug"))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
@@ -43,11 +45,13 @@ def set_up_logs(*, service: str, level: str, stream: TextIO | None = None) -> No
 
 
 class JsonFormatter(logging.Formatter):
-    """Writes a record as one JSON object."""
+    """Writes a record as one JSON object; with `quotes` also the words of foreign errors, which may quote data."""
 
-    def __init__(self, service: str) -> None:
+    def __init__(self, service: str, *, quotes: bool = False) -> None:
         super().__init__()
         self._service = service
+        # Logs outlive an erasure, and the words of a foreign error may quote a row. Who debugs asks for them.
+        self._tell = print_exception if quotes else traceback_of
 
     def format(self, record: logging.LogRecord) -> str:
         """Write the record."""
@@ -60,9 +64,14 @@ class JsonFormatter(logging.Formatter):
         }
         event.update(_trace_ids())
         event.update({name: value for name, value in record.__dict__.items() if name not in _STANDARD})
-        if record.exc_info:
-            event["exception"] = self.formatException(record.exc_info)
+        if record.exc_info and record.exc_info[1] is not None:
+            event["exception"] = self._tell(record.exc_info[1])
         return msgspec.json.encode(hide_secrets(None, "", event), enc_hook=repr).decode()
+
+
+def print_exception(error: BaseException) -> str:
+    """Give an exception as Python prints it, words and all."""
+    return "".join(traceback.format_exception(error)).rstrip()
 
 
 def hide_secrets(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -125,7 +125,9 @@ async def _run(connection: asyncpg.Connection, migration: Migration) -> None:
         )
         await connection.execute("COMMIT")
     except asyncpg.PostgresError as error:
-        raise MigrationError(f"{migration.name} failed and was rolled back: {error}") from error
+        # Its first line; those behind it quote the rows that it met.
+        reason = str(error).partition("\n")[0]
+        raise MigrationError(f"{migration.name} failed and was rolled back: {reason}") from error
     finally:
         if connection.is_in_transaction() and not connection.is_closed():
             await connection.execute("ROLLBACK")

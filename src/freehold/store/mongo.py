@@ -52,7 +52,7 @@ from freehold.store import CONFLICT_RUNS_MAX, Backlog
 from freehold.store.mongo_queue import CopyQueue, Turn
 from freehold.store.mongo_schema import Collection, check_names, migrate
 from freehold.store.mongo_transaction import MongoTransaction
-from freehold.telemetry import OPERATION, SERVICE, STORE, StoreCounts, is_recording, tracer
+from freehold.telemetry import OPERATION, SERVICE, STORE, StoreCounts, in_span, is_recording
 
 __all__ = ["Collection", "Mongo", "MongoTransaction"]
 
@@ -114,7 +114,7 @@ class Mongo:
             STORE: self._service,
             OPERATION: getattr(run, "__name__", "transaction"),
         }
-        with tracer.start_as_current_span("transact", kind=SpanKind.CLIENT, attributes=attributes):
+        with in_span("transact", SpanKind.CLIENT, attributes):
             return await self._transact(run, *args, **kwargs)
 
     def __getitem__(self, name: str) -> AsyncCollection[Document]:

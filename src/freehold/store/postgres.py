@@ -24,7 +24,7 @@ from freehold.outbox.outgoing import Outgoing
 from freehold.store import CONFLICT_RUNS_MAX, Backlog, migrations
 from freehold.store.postgres_connections import CONFLICTS, LOST, REFUSED, UNUSABLE, Connections, OwnConnection, Session
 from freehold.store.postgres_transaction import PostgresTransaction
-from freehold.telemetry import OPERATION, SERVICE, STORE, StoreCounts, is_recording, note_published, tracer
+from freehold.telemetry import OPERATION, SERVICE, STORE, StoreCounts, in_span, is_recording, note_published
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -107,7 +107,7 @@ class Postgres:
             STORE: self._service,
             OPERATION: getattr(run, "__name__", "transaction"),
         }
-        with tracer.start_as_current_span("transact", kind=trace.SpanKind.CLIENT, attributes=attributes):
+        with in_span("transact", trace.SpanKind.CLIENT, attributes):
             return await self._run_until_committed(call)
 
     @property
