@@ -17,6 +17,7 @@ FreeholdError
     ├── StartError              a process that did not become ready
     ├── MigrationError          a migration that failed or was changed after it ran
     ├── IdentityError           a topic made anew, truncated or expired under a stored position
+    ├── DrillError              what a drill waits for did not come, so that nothing can be said of it
     ├── ScenarioError           what `freehold verify` drives did not come to its end
     └── EventRejected           a record that is no event of ours, of unknown type or version, or that its handler refuses
 """
@@ -92,6 +93,10 @@ class IdentityError(OperatorError):
 
 class EventRejected(OperatorError):
     """A record on a topic cannot be applied; its partition stands still behind it."""
+
+
+class DrillError(OperatorError):
+    """A system under a drill did not come to where it could be looked at; the message says what was missing."""
 
 
 class ScenarioError(OperatorError):

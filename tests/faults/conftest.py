@@ -3,38 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from freehold.runtime.supervisor.state import Place
-from tests.faults.oplog import make_small_log
-from tests.faults.running_system import RunningSystem
-from tests.faults.trial import Trial
+from freehold.drill.oplog import make_small_log
+from freehold.drill.report import summarise
+from freehold.drill.stage import Stage
+from freehold.drill.trial import Trial
+from systems.database_per_service.drill import workload
 
+DRILLED = Path(__file__).parents[2] / "systems" / "database_per_service" / "drill.py"
+SEED = 20_261_122
 TRIALS: pytest.StashKey[list[Trial]] = pytest.StashKey()
+NOTES: pytest.StashKey[list[str]] = pytest.StashKey()
 
 
 @pytest.fixture(scope="session")
-def trial(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[Trial]:
-    """Start the reference system by `freehold up --detach`, and leave nothing of it."""
-    system = RunningSystem(tmp_path_factory.mktemp("faults"))
-    make_small_log(Place(system.directory / ".freehold"))
+def notes(pytestconfig: pytest.Config) -> list[str]:
+    """Give the list of figures that are shown at the end."""
+    return pytestconfig.stash.setdefault(NOTES, [])
+
+
+@pytest.fixture(scope="session")
+def trial(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config, notes: list[str]) -> Iterator[Trial]:
+    """Start the reference system, each service in one process, by `freehold up --detach`, and leave nothing of it."""
+    stage = Stage(tmp_path_factory.mktemp("faults"), workload.system, str(DRILLED))
+    make_small_log(stage.place)
     try:
-        started = system.up()
-        with Trial(system) as trial:
+        started = stage.up()
+        with Trial(stage, workload, seed=SEED) as trial:
             pytestconfig.stash.setdefault(TRIALS, []).append(trial)
-            trial.note(f"first up without demo data: {started.took_s:.1f} s")
+            notes.append(f"first up without demo data: {started.took_s:.1f} s")
             yield trial
     finally:
-        system.down()
+        stage.down()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print what each fault cost, and keep it as JSON in pytest's cache."""
+    """Print what each fault cost."""
     for trial in config.stash.get(TRIALS, []):
         terminalreporter.section("faults: time to recover, under load")
-        for line in trial.lines():
+        for fault, recovery in summarise(trial.recovered_s).items():
+            terminalreporter.write_line(f"{fault:<58} {recovery.max:8.0f} ms")
+        for line in config.stash.get(NOTES, []):
             terminalreporter.write_line(line)
-        cache: pytest.Cache | None = getattr(config, "cache", None)  # it can be switched off
-        if cache is not None:
-            cache.set("freehold/recovery", [recovery.as_json() for recovery in trial.recoveries])

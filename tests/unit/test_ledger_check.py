@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from tests.faults.compare import compare, compare_erased
-from tests.faults.observed import Action, Copy, Fields, Kept, Outcome, Owned, Row, SentRecord, Write
+from freehold.drill.compare import compare, compare_erased
+from freehold.drill.observed import Action, Copy, Fields, Kept, Outcome, Owned, Row, SentRecord, Write
 
 ADA = {"name": "Ada", "email": "ada@a.example"}
 ADA_2 = {"name": "Ada L.", "email": "ada@b.example"}

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from freehold.cli import check, config, contracts, events, fz, run, status, up, verify
+from freehold.cli import check, config, contracts, drill, events, fz, run, status, up, verify
 
 app = typer.Typer(
     name="freehold",
@@ -33,6 +33,7 @@ status.register(app)
 run.register(app)
 check.register(app)
 verify.register(app)
+drill.register(app)
 fz.register(app)
 events.register(app)
 contracts.register(app)

@@ -66,6 +66,20 @@ def load_service(source: str, name: str | None = None) -> Service:
     raise DeclarationError(f"{source} has several services; name one of {', '.join(s.name for s in system.services)}")
 
 
+def load_attribute(file: str, name: str) -> Any:
+    """Load what a file of a system holds under this name.
+
+    Raises:
+        ConfigurationError: There is no such file, or it imports what is not installed.
+        DeclarationError: It holds no such name, or cannot be imported.
+    """
+    module_name = _module_of(_file_of(Path(file)))
+    module = _import(module_name, file)
+    if not hasattr(module, name):
+        raise DeclarationError(f"{file} has no {name!r}; put `{name} = ...` there")
+    return getattr(module, name)
+
+
 def find_folder(source: str) -> Path | None:
     """Give the folder of a system's file, in which its services have theirs; None when it is named as a module."""
     return None if ":" in source else _file_of(Path(source)).parent

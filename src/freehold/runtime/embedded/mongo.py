@@ -18,6 +18,7 @@ USUAL_PORT = 27017
 ADMIN = "admin"
 REPLICA_SET = "freehold"
 START_TIMEOUT_S = 60.0
+LOG_MB = 1024
 
 SETTINGS = """\
 # Written by Freehold at every start.
@@ -37,7 +38,7 @@ systemLog:
   logAppend: true
 replication:
   replSetName: "{replica_set}"
-  oplogSizeMB: 1024
+  oplogSizeMB: {log_mb}
 security:
   authorization: enabled
   keyFile: "{key_file}"
@@ -57,16 +58,18 @@ class MongoServer(EmbeddedServer):
         directory: Where the data is kept; made by the first start.
         port: The port to use, and no other; without it the usual one if it is free, else any.
         secrets: Where the administrator's password and the replica set's key are kept.
+        log_mb: Size of the replica set's log when the data is made; it stays.
     """
 
     name = "mongo"
 
-    def __init__(self, directory: Path, *, port: int | None = None, secrets: Secrets) -> None:
+    def __init__(self, directory: Path, *, port: int | None = None, secrets: Secrets, log_mb: int = LOG_MB) -> None:
         self.directory = directory.resolve()
         self.port = port or USUAL_PORT
         self._held_port = HeldPort(USUAL_PORT, port)
         self._held_ports = (self._held_port,)
         self._secrets = secrets
+        self._log_mb = log_mb
         self._password = secrets.get("mongo/admin")
         self._key = secrets.get("mongo/key")
         self._process = ServerProcess(self.name, self.directory)
@@ -140,6 +143,7 @@ class MongoServer(EmbeddedServer):
             directory=self.directory,
             log=self.log,
             replica_set=REPLICA_SET,
+            log_mb=self._log_mb,
             key_file=key_file,
         )
         write_private(self._settings, text)

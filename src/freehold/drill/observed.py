@@ -6,10 +6,12 @@ row leads back to the one write that it came from, also when that write's answer
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
+
+from freehold.event import REPAIR_FROM
 
 Fields = Mapping[str, Any]
 
@@ -35,11 +37,12 @@ class Write:
     """One write as its client knows it.
 
     Attributes:
-        entity: The kind of entity, "user" or "order".
+        entity: The kind of entity, such as "user".
         asked: The published fields that it asks for, with values that no other write of its kind asks for.
         entity_id: Empty for a creation whose answer never came.
         version: The version that the answer told; None when it told none.
         sent_at: By the monotonic clock; so is `answered_at`.
+        door: The base URL that it was last sent to.
     """
 
     entity: str
@@ -50,6 +53,7 @@ class Write:
     version: int | None = None
     sent_at: float = 0.0
     answered_at: float = 0.0
+    door: str = ""
 
 
 @dataclass(frozen=True)
@@ -75,12 +79,18 @@ class SentRecord:
     erases: bool
     fields: Fields
     content: bytes = field(repr=False)
-    """Key, value and all headers, byte for byte."""
+    """Tells key, value and all headers, byte for byte, from any others."""
+    epoch: int = 1
 
     @property
     def entity_id(self) -> str:
         """Give the id without its kind."""
         return self.key.partition("/")[2]
+
+    @property
+    def is_repair(self) -> bool:
+        """Tell whether it only says again what its entity is, for copies that lack it."""
+        return self.index >= REPAIR_FROM
 
 
 @dataclass(frozen=True)
@@ -104,11 +114,22 @@ class Kept:
 
 @dataclass(frozen=True)
 class Owned:
-    """All that one owner has: its rows, and its topic from the beginning."""
+    """All that one owner has: its rows, and what its topic has of that kind of entity from the beginning."""
 
     entity: str
     rows: Mapping[str, Row]
     records: list[SentRecord]
+
+
+@dataclass(frozen=True)
+class Handled:
+    """What a handler left behind: by entity, what it wrote for each event that it was called with, in order."""
+
+    where: str
+    entity: str
+    traces: Mapping[str, list[str]]
+    trace: Callable[[Fields], str]
+    """Makes of an event's fields what the handler writes; of none when the entity is gone."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +139,8 @@ class Difference:
     kind: str
     where: str
     why: str
+    key: str = ""
+    """The entity's, as records have it ("user/42"): its history says more."""
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.where}: {self.why}"

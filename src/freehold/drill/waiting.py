@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from freehold.errors import DrillError
+
 POLL_S = 0.02
 
 
@@ -18,11 +20,15 @@ def wait_until(what: str, unmet: Callable[[], str], limit_s: float) -> float:
 
     Returns:
         The moment at which it was met, by the monotonic clock.
+
+    Raises:
+        DrillError: It was not met within the limit.
     """
     limit = time.monotonic() + limit_s
     while True:
         missing = unmet()
         if not missing:
             return time.monotonic()
-        assert time.monotonic() < limit, f"after {limit_s:g} s not so: {what}; {missing}"
+        if time.monotonic() > limit:
+            raise DrillError(f"after {limit_s:g} s not so: {what}; {missing}")
         time.sleep(POLL_S)

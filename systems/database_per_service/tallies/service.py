@@ -1,0 +1,60 @@
+"""The service `tallies`: for each event of a user one row, one count more, and one event of its own, in one transaction."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from freehold import Entity, Event, Listen, Postgres, Service
+from freehold.http.api import Api
+
+_HANDLED = "INSERT INTO handled (user_id, trace) VALUES ($1, $2)"
+_COUNT = """
+INSERT INTO tallies (id, version) VALUES ($1, 1)
+ON CONFLICT (id) DO UPDATE SET version = tallies.version + 1
+RETURNING id, version
+"""
+
+
+class TallyRaised(Event, entity="tally"):
+    """One event more of this user was handled."""
+
+    id: str
+
+
+class _User(Event, entity="user"):
+    id: str
+    name: str
+
+
+class _UserGone(Event, entity="user", erases=True):
+    id: str
+
+
+def trace_of(fields: Mapping[str, Any]) -> str:
+    """Give what the handler writes for an event: nothing personal, and another for each name."""
+    name = fields.get("name")
+    return "gone" if name is None else hashlib.blake2b(str(name).encode(), digest_size=12).hexdigest()
+
+
+async def count(tx: Any, event: Any) -> None:
+    """Add a row, raise the user's tally, and tell of it."""
+    await tx.execute(_HANDLED, event.id, trace_of({"name": getattr(event, "name", None)}))
+    row = await tx.fetchrow(_COUNT, event.id)
+    tx.publish(TallyRaised, row)
+
+
+tallies = Service(
+    name="tallies",
+    store=Postgres(migrations=Path(__file__).parent / "migrations"),
+    app=Api(title="tallies", operations=[]),
+    publishes=[TallyRaised],
+    owns=[Entity(state=TallyRaised, rows="tallies")],
+    listens=[
+        Listen(_User, count, of="users", name="UserCreated"),
+        Listen(_User, count, of="users", name="UserUpdated"),
+        Listen(_UserGone, count, of="users", name="UserDeleted"),
+    ],
+)
