@@ -26,6 +26,7 @@ from freehold.testing import TestedService
 from freehold.topic import Record
 from freehold.topic.address import KafkaAddress
 from freehold.topic.admin import Topics
+from freehold.topic.mark import ENTITY, Marks
 from freehold.topic.tail import LAST_MAX, tail
 from freehold.topic.writer import Writer
 from tests.seams.pair import PRODUCTS, owner, update, update_many
@@ -34,6 +35,8 @@ from tests.seams.waiting import LIMIT_S, until
 pytestmark = [pytest.mark.services, pytest.mark.parametrize("product", PRODUCTS)]
 
 Run = Callable[..., Any]
+# A mark a second after the last event, the cleaner's turn every five, and some for a busy machine.
+COMPACTED_S = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -59,11 +62,18 @@ class Shop:
     def make_topic(self) -> None:
         Topics(self.address).ensure(self.topic, Topic(partitions=2))
 
+    def make_marks(self, compacted_after_ms: int) -> Marks:
+        """Make its topic anew as one that is compacted at once, and the marks that let it be."""
+        self.topic = f"{self.topic}c"
+        topics = Topics(self.address)
+        topics.ensure(self.topic, Topic(partitions=2, full_history_ms=0, compacted_after_ms=compacted_after_ms))
+        return Marks(topics, self.topic, "users", compacted_after_ms)
+
     def source(self) -> OutboxSource:
         return make_source(self._tested.service, self._tested.running.settings)
 
-    def start_relay(self, source: OutboxSource | None = None) -> Relay:
-        relay = Relay(source or self.source(), Writer(self.address, self.topic))
+    def start_relay(self, source: OutboxSource | None = None, marks: Marks | None = None) -> Relay:
+        relay = Relay(source or self.source(), Writer(self.address, self.topic), marks)
         relay.start()
         self._started.append(relay)
         return relay
@@ -269,3 +279,24 @@ async def test_stop_while_kafka_is_silent_keeps_its_bound(
         shop.start_relay()
         await shop.until_empty()
         assert versions(await shop.records()) == {"user/a": [1]}
+
+
+async def test_quiet_topic_is_compacted_since_each_partition_gets_a_mark(
+    freehold_service: Run, kafka: KafkaServer, product: str
+) -> None:
+    """Kafka closes a segment only when something is appended: without marks the older states would stay for ever."""
+    async with open_shop(freehold_service, product, kafka, has_topic=False) as shop:
+        marks = await asyncio.to_thread(shop.make_marks, 1_000)
+        shop.start_relay(marks=marks)
+        for version in range(1, 4):
+            await shop.store.transact(update, "u1", version)
+        await shop.until_empty()
+
+        async with asyncio.timeout(COMPACTED_S):
+            while len(found := [record for record in await shop.records() if record.key == b"user/u1"]) > 1:
+                await asyncio.sleep(0.2)
+
+        assert [dict(record.headers)["ce_version"] for record in found] == [b"3"]
+        keys = {record.key for record in await shop.records()} - {b"user/u1"}
+        assert len(keys) == 1, "a partition that has nothing to compact gets no mark"
+        assert all(key is not None and key.startswith(ENTITY.encode()) for key in keys)

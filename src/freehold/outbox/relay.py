@@ -22,11 +22,12 @@ from typing import Any
 from opentelemetry.trace import Span, SpanKind
 
 from freehold.discreet import words_of
-from freehold.errors import FreeholdError, PeerError
+from freehold.errors import FreeholdError, PeerError, TopicUnavailable
 from freehold.event import OutboxRow
 from freehold.outbox import OutboxSource
 from freehold.outbox.outgoing import decode_headers
 from freehold.telemetry import OPERATION, SERVICE, TOPIC, is_traced, parse_traceparent, start_span
+from freehold.topic.mark import DATA, Marks
 from freehold.topic.writer import Shipment, Writer
 
 # Bound what is sent and not yet acknowledged, and so the memory of a relay and what a successor repeats.
@@ -124,10 +125,12 @@ class Relay:
     repeat an exact copy. Its memory does not grow with the backlog.
     """
 
-    def __init__(self, source: OutboxSource, writer: Writer) -> None:
+    def __init__(self, source: OutboxSource, writer: Writer, marks: Marks | None = None) -> None:
         self.progress = RelayProgress()
         self._source = source
         self._writer = writer
+        self._marks = marks
+        self._marked = Shipment(0)
         self._flights: collections.deque[_Flight] = collections.deque()
         self._stopping = threading.Event()
         self._stop_by = float("inf")
@@ -189,8 +192,22 @@ class Relay:
         chunk = self._source.follow(SETTLE_WAIT_S if self._flights else FOLLOW_WAIT_S)
         if chunk is not None:
             self._ship(chunk.rows, chunk.position)
+        elif self._marks is not None:
+            self._mark(self._marks)
         self._settle()
         self._enter(RelayState.WAITING_FOR_TOPIC if self._is_topic_silent() else RelayState.FOLLOWING)
+
+    def _mark(self, marks: Marks) -> None:
+        """Let the topic's quiet partitions be compacted; one whose mark does not arrive is found quiet again."""
+        self._writer.check(self._marked)
+        try:
+            due = marks.due()
+        except TopicUnavailable as error:
+            log.info("relay of %s looks for quiet partitions later: %s", self._writer.topic, error)
+            return
+        self._marked = Shipment(len(due)) if due else self._marked
+        for key, headers in due:
+            self._writer.send(key, DATA, headers, self._marked)
 
     def _ship(self, rows: list[OutboxRow], position: Any) -> None:
         """Send the rows behind those sent before, waiting for room where there is none."""
@@ -290,6 +307,7 @@ class Relay:
 
     def _let_go(self) -> None:
         self._writer.close()
+        self._marked = Shipment(0)
         self._source.close()
         while self._flights:
             self._flights.popleft().end()

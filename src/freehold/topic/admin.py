@@ -92,6 +92,18 @@ class Topics:
         ends = self._offsets(name, places, OffsetSpec.latest())  # type: ignore[no-untyped-call]
         return {place.partition: (starts[place.partition], ends[place.partition]) for place in places}
 
+    def newest_at(self, name: str, partitions: Iterable[int]) -> dict[int, int]:
+        """Give when the newest record of each partition was written, in ms since 1970; -1 where there is none.
+
+        Raises:
+            TopicUnavailable: Kafka does not answer, or there is no such topic or partition.
+        """
+        places = [TopicPartition(name, partition) for partition in partitions]
+        newest: Any = OffsetSpec.max_timestamp()  # type: ignore[no-untyped-call]
+        with self._doing(f"list the newest records of topic {name}"):
+            asked = self._admin.list_offsets(dict.fromkeys(places, newest), request_timeout=REQUEST_TIMEOUT_S)
+            return {place.partition: future.result(FUTURE_TIMEOUT_S).timestamp for place, future in asked.items()}
+
     def _offsets(self, name: str, places: list[TopicPartition], spec: Any) -> dict[int, int]:
         with self._doing(f"list offsets of topic {name}"):
             asked = self._admin.list_offsets(

@@ -61,6 +61,9 @@ num.network.threads=2
 num.io.threads=4
 background.threads=4
 log.cleaner.dedupe.buffer.size=33554432
+# What compaction may drop is gone within seconds, and from the disk right after; by default half a minute and a minute.
+log.cleaner.backoff.ms=5000
+log.segment.delete.delay.ms=1000
 """
 
 # To the standard error, which is the log file. On the command line, because a folder on the class path would
