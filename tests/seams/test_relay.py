@@ -92,6 +92,15 @@ class Shop:
     async def records(self) -> list[Record]:
         return await asyncio.to_thread(lambda: list(tail(self.address, self.topic, last=LAST_MAX, follow=False)))
 
+    async def compacted(self, key: bytes) -> list[Record]:
+        """Wait until nothing but the newest record of a key is left, and give it."""
+        async with asyncio.timeout(COMPACTED_S):
+            while True:
+                found = [record for record in await self.records() if record.key == key]
+                if len(found) == 1:
+                    return found
+                await asyncio.sleep(0.2)
+
     async def stop(self) -> None:
         for relay in self._started:
             await asyncio.to_thread(relay.stop, 10)
@@ -292,9 +301,7 @@ async def test_quiet_topic_is_compacted_since_each_partition_gets_a_mark(
             await shop.store.transact(update, "u1", version)
         await shop.until_empty()
 
-        async with asyncio.timeout(COMPACTED_S):
-            while len(found := [record for record in await shop.records() if record.key == b"user/u1"]) > 1:
-                await asyncio.sleep(0.2)
+        found = await shop.compacted(b"user/u1")
 
         assert [dict(record.headers)["ce_version"] for record in found] == [b"3"]
         keys = {record.key for record in await shop.records()} - {b"user/u1"}
