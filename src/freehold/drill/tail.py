@@ -34,9 +34,10 @@ class Tail:
     def __init__(self, config: Mapping[str, str], topics: Sequence[str]) -> None:
         # The group is never joined and nothing is committed: partitions are assigned by hand.
         own = {"group.id": "freehold.drill", "enable.auto.commit": False, "isolation.level": "read_committed"}
-        self._consumer = Consumer(
-            {**config, **own, "log_level": 0, "reconnect.backoff.max.ms": 500, "auto.offset.reset": "error"}
-        )
+        quiet = {"log_level": 0, "reconnect.backoff.max.ms": 500, "auto.offset.reset": "error"}
+        self._consumer = Consumer({**config, **own, **quiet})
+        # Asked for ends by another thread: asked of the one that reads, the client waits for itself.
+        self._asked = Consumer({**config, **own, **quiet})
         self._topics = list(topics)
         self._records: dict[str, list[SentRecord]] = {topic: [] for topic in topics}
         self._reached: dict[tuple[str, int], int] = {}
@@ -57,6 +58,7 @@ class Tail:
         self._thread.join(STOP_TIMEOUT_S)
         if not self._thread.is_alive():
             self._consumer.close()
+        self._asked.close()
 
     def records(self, topic: str, entity: str) -> list[SentRecord]:
         """Give what the topic has had of a kind of entity, in the order of each partition.
@@ -86,7 +88,7 @@ class Tail:
         self._check()
         try:
             return {
-                each.partition: self._consumer.get_watermark_offsets(each, timeout=ANSWER_TIMEOUT_S)[1]
+                each.partition: self._asked.get_watermark_offsets(each, timeout=ANSWER_TIMEOUT_S)[1]
                 for each in self._partitions(topic)
             }
         except KafkaException as error:
@@ -98,7 +100,7 @@ class Tail:
 
     def _partitions(self, topic: str) -> list[TopicPartition]:
         try:
-            found = self._consumer.list_topics(topic, timeout=ANSWER_TIMEOUT_S).topics[topic]
+            found = self._asked.list_topics(topic, timeout=ANSWER_TIMEOUT_S).topics[topic]
         except KafkaException as error:
             raise Unreadable(str(error)) from error
         if found.error is not None:
