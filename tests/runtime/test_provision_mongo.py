@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from pymongo import MongoClient
-from pymongo.errors import OperationFailure
+from pymongo.errors import DuplicateKeyError, OperationFailure
 
 from freehold.errors import ConfigurationError, StoreUnavailable
 from freehold.runtime.embedded.mongo import MongoServer
@@ -137,3 +137,19 @@ def test_lack_of_rights_and_of_a_server_are_told_apart(users: str, monkeypatch: 
         provision_mongo("mongodb://admin:secret-word@127.0.0.1:1/", "elsewhere", "secret-word")
 
     assert "secret-word" not in str(caught.value)
+
+
+def test_log_holds_no_data_of_slow_or_refused_operations(server: MongoServer, users: str) -> None:
+    """A slow operation would be logged whole, with its values; an erasure does not reach a log."""
+    secret = "Zebulon@example.org"
+    with mongo(users) as client:
+        people = client.get_default_database()["people"]
+        people.create_index("email", unique=True)
+        people.insert_many([{"_id": 1, "email": secret}, {"_id": 2}])
+        with pytest.raises(DuplicateKeyError):
+            people.update_one({"_id": 2}, {"$set": {"email": secret}})
+        assert people.find_one({"$where": "sleep(300) || true", "email": secret}) is not None
+
+    assert server.log.exists()
+    lines = [line for line in server.log.read_text().splitlines() if secret in line]
+    assert lines == []

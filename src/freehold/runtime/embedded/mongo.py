@@ -36,6 +36,9 @@ systemLog:
   destination: file
   path: "{log}"
   logAppend: true
+operationProfiling:
+  # A slow operation would be logged with its values, and an erasure does not reach a log.
+  slowOpSampleRate: 0.0
 replication:
   replSetName: "{replica_set}"
   oplogSizeMB: {log_mb}
