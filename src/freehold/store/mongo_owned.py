@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 from bson import json_util
+from bson.binary import UuidRepresentation
+from bson.json_util import JSONOptions
 from pymongo.errors import PyMongoError
+from pymongo.read_concern import ReadConcern
 
 from freehold.errors import ConflictError, DeclarationError
-from freehold.outbox.mongo_settings import EPOCHS, translate
+from freehold.outbox.mongo_settings import EPOCHS, OUTBOX, translate
 from freehold.service import Entity
 from freehold.store.mongo import Mongo
 from freehold.store.mongo_transaction import MongoTransaction
-from freehold.store.owned import OwnedRow, owned_row
+from freehold.store.owned import OwnedRow, owned_row, whole_number
 
 Document = dict[str, Any]
+_JSON = JSONOptions(uuid_representation=UuidRepresentation.STANDARD, tz_aware=True)
 
 
 class MongoOwned:
@@ -36,7 +41,7 @@ class MongoOwned:
 
     async def scan(self, after: str | None, limit: int) -> list[OwnedRow]:
         """Read up to `limit` entities behind a cursor; see `Owned.scan`."""
-        behind = {} if after is None else {self._key: {"$gt": json_util.loads(after)}}
+        behind = {} if after is None else {self._key: {"$gt": load_key(after)}}
         try:
             return self._read(
                 await self._store[self._entity.rows].find(behind).sort(self._key, 1).limit(limit).to_list(limit)
@@ -51,6 +56,14 @@ class MongoOwned:
         except PyMongoError as error:
             raise self._translate(error) from error
 
+    async def known(self, entity_ids: Sequence[str]) -> set[str]:
+        """Name those of these entities that there are; see `Owned.known`."""
+        try:
+            found = self._store[self._entity.rows].find(self._selection(entity_ids), {self._key: 1})
+            return {str(each[self._key]) for each in await found.to_list(None)}
+        except PyMongoError as error:
+            raise self._translate(error) from error
+
     async def republish(self, entity_ids: Sequence[str]) -> set[str]:
         """Tell once more what these entities are; see `Owned.republish`."""
         return await self._store.transact(self._republish, list(entity_ids)) if entity_ids else set()
@@ -62,6 +75,23 @@ class MongoOwned:
                 f"Entity in {self._entity.rows}: name the event that says that one is gone: gone=..."
             )
         await self._store.transact(self._publish_gone, list(entity_ids))
+
+    async def moment(self) -> Any:
+        """Give the cluster's time; see `Owned.moment`."""
+        try:
+            answer = await self._store.database.command("hello")
+        except PyMongoError as error:
+            raise self._translate(error) from error
+        return answer["$clusterTime"]["clusterTime"]
+
+    async def waits(self, moment: Any) -> bool:
+        """Say whether a row of the outbox from then or before is still to be shipped; see `Owned.waits`."""
+        # Not by majority: a delete that is on its way there has been acknowledged by the topic.
+        outbox = self._store[OUTBOX].with_options(read_concern=ReadConcern("local"))
+        try:
+            return await outbox.find_one({"at": {"$lte": moment}}, {"_id": 1}) is not None
+        except PyMongoError as error:
+            raise self._translate(error) from error
 
     async def _republish(self, tx: MongoTransaction, entity_ids: list[str]) -> set[str]:
         selection = self._selection(entity_ids)
@@ -88,7 +118,7 @@ class MongoOwned:
         return {self._key: {"$in": [key for each in entity_ids for key in _keys(each)]}}
 
     def _read(self, documents: Sequence[Mapping[str, Any]]) -> list[OwnedRow]:
-        return [owned_row(self._entity, each, json_util.dumps(each[self._key])) for each in documents]
+        return [owned_row(self._entity, each, dump_key(each[self._key])) for each in documents]
 
     def _translate(self, error: PyMongoError) -> Exception:
         return translate(error, f"read {self._entity.rows} of {self._store.service}")
@@ -101,12 +131,23 @@ async def _next_repair(tx: MongoTransaction) -> int:
     return int(kept["count"]) if kept else 1
 
 
+def dump_key(key: object) -> str:
+    """Write a key of any type as text that `load_key` reads."""
+    return json_util.dumps(key, json_options=_JSON)
+
+
+def load_key(text: str) -> Any:
+    """Read back what `dump_key` wrote."""
+    return json_util.loads(text, json_options=_JSON)
+
+
 def _keys(entity_id: str) -> list[Any]:
     """Give every key that this id may be the text of."""
     keys: list[Any] = [entity_id]
-    try:
-        keys.append(UUID(entity_id))
-    except ValueError:
-        if entity_id.isascii() and entity_id.removeprefix("-").isdigit() and len(entity_id) < 19:
-            keys.append(int(entity_id))
+    number = whole_number(entity_id)
+    if number is not None and -(2**63) <= number < 2**63:
+        keys.append(number)
+    with contextlib.suppress(ValueError):
+        if str(key := UUID(entity_id)) == entity_id:
+            keys.append(key)
     return keys

@@ -16,6 +16,8 @@ from freehold.service import Entity
 
 # Rows that are read or told at once; bounds memory, and how long one transaction holds its rows.
 OWNED_ROWS_MAX = 5_000
+# Of a signed number of 64 bits, the largest that either product has for a key; one more for the sign.
+_DIGITS_MAX = 20
 
 
 class OwnedRow(msgspec.Struct, frozen=True, gc=False):
@@ -45,6 +47,9 @@ class Owned(Protocol):
     async def find(self, entity_ids: Sequence[str]) -> list[OwnedRow]:
         """Read those of these entities that there are, in any order; a deleted one is there."""
 
+    async def known(self, entity_ids: Sequence[str]) -> set[str]:
+        """Name those of these entities that there are; a deleted one is there."""
+
     async def republish(self, entity_ids: Sequence[str]) -> set[str]:
         """Tell once more what these entities are, each as an event of its present version with a new repair number.
 
@@ -62,6 +67,12 @@ class Owned(Protocol):
             ConflictError: One of them is there by now.
         """
 
+    async def moment(self) -> Any:
+        """Give the store's own time, later than that of every row of the outbox that is committed by now."""
+
+    async def waits(self, moment: Any) -> bool:
+        """Say whether a row of the outbox from that moment or before is still to be shipped."""
+
 
 def owned_row(entity: Entity, row: Mapping[str, Any], cursor: str) -> OwnedRow:
     """Make of an owner's row what a copy of it should be.
@@ -73,3 +84,11 @@ def owned_row(entity: Entity, row: Mapping[str, Any], cursor: str) -> OwnedRow:
     event_class = entity.gone if is_gone and entity.gone is not None else entity.state
     event = event_class.of(row)
     return OwnedRow(str(getattr(event, event.__key__)), row["version"], event, cursor)
+
+
+def whole_number(text: str) -> int | None:
+    """Give the number that has this very text; None when it is no whole number's, or has more than 19 digits."""
+    if not text.isascii() or not text.removeprefix("-").isdigit() or len(text) > _DIGITS_MAX:
+        return None
+    number = int(text)
+    return number if str(number) == text else None

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from freehold.errors import ConflictError, DeclarationError, MigrationError
 from freehold.service import Entity
-from freehold.store.owned import OwnedRow, owned_row
+from freehold.store.owned import OwnedRow, owned_row, whole_number
 from freehold.store.postgres import Postgres
 from freehold.store.postgres_transaction import PostgresTransaction, quote_identifier
 
@@ -18,7 +18,8 @@ WHERE attrelid = to_regclass($1) AND attname = $2 AND attnum > 0 AND NOT attisdr
 """
 _ESTIMATE = "SELECT reltuples::bigint FROM pg_class WHERE oid = to_regclass($1)"
 _REPAIR = "SELECT nextval('freehold.repairs')"
-_WHOLE = {"smallint", "integer", "bigint"}
+# How far each kind of whole number reaches: one that is beyond is no key, and asyncpg refuses it.
+_WHOLE = {"smallint": 2**15, "integer": 2**31, "bigint": 2**63}
 
 
 class PostgresOwned:
@@ -52,6 +53,13 @@ class PostgresOwned:
         keys = _keys(entity_ids, await self._key_type())
         return self._read(await self._store.fetch(await self._selection(""), keys)) if keys else []
 
+    async def known(self, entity_ids: Sequence[str]) -> set[str]:
+        """Name those of these entities that there are; see `Owned.known`."""
+        key_type = await self._key_type()
+        keys = _keys(entity_ids, key_type)
+        query = f"SELECT {self._key}::text AS id FROM {self._rows} WHERE {self._key} = ANY($1::{key_type}[])"  # noqa: S608
+        return {row["id"] for row in await self._store.fetch(query, keys)} if keys else set()
+
     async def republish(self, entity_ids: Sequence[str]) -> set[str]:
         """Tell once more what these entities are; see `Owned.republish`."""
         keys = _keys(entity_ids, await self._key_type())
@@ -64,6 +72,16 @@ class PostgresOwned:
                 f"Entity in {self._entity.rows}: name the event that says that one is gone: gone=..."
             )
         await self._store.transact(self._publish_gone, list(entity_ids), _keys(entity_ids, await self._key_type()))
+
+    async def moment(self) -> Any:
+        """Give the database's time; see `Owned.moment`."""
+        return await self._store.fetchval("SELECT clock_timestamp()")
+
+    async def waits(self, moment: Any) -> bool:
+        """Say whether a row of the outbox from then or before is still to be shipped; see `Owned.waits`."""
+        return bool(
+            await self._store.fetchval("SELECT EXISTS (SELECT FROM freehold.outbox WHERE created_at <= $1)", moment)
+        )
 
     async def _republish(self, tx: PostgresTransaction, keys: list[Any]) -> set[str]:
         found = self._read(await tx.fetch(await self._selection("FOR NO KEY UPDATE"), keys))
@@ -107,7 +125,8 @@ def _keys(entity_ids: Sequence[str], key_type: str) -> list[Any]:
     if key_type == "uuid":
         return [key for each in entity_ids if (key := _uuid(each)) is not None]
     if key_type in _WHOLE:
-        return [int(each) for each in entity_ids if each.isascii() and each.removeprefix("-").isdigit()]
+        bound = _WHOLE[key_type]
+        return [key for each in entity_ids if (key := whole_number(each)) is not None and -bound <= key < bound]
     return list(entity_ids)
 
 
