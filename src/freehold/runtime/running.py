@@ -150,6 +150,7 @@ class RunningService:
         await asyncio.to_thread(_import_events)
         from freehold.outbox.relay import Relay
         from freehold.outbox.tallied import TalliedSource
+        from freehold.topic.mark import Marks
         from freehold.topic.tally import TopicTally
         from freehold.topic.writer import Writer
 
@@ -159,7 +160,8 @@ class RunningService:
         for difference in differences:
             _logger.warning("%s; it is left as it is", difference)
         source = TalliedSource(make_source(self.service, self.settings), TopicTally(address, name), self.service.name)
-        relay = Relay(source, Writer(address, name))
+        marks = Marks(self.topics, name, self.service.name, self.service.topic.compacted_after_ms)
+        relay = Relay(source, Writer(address, name), marks)
         relay.start()
         self.relay = relay
         self.health.relay = lambda: relay.progress
