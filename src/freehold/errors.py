@@ -10,15 +10,18 @@ FreeholdError
 │   │   └── CommitUnknown       the connection was lost while committing: read before trying again
 │   ├── TopicUnavailable        Kafka
 │   ├── ConflictError           a transaction met another one too often
-│   └── FencedError             another instance took over this work
+│   ├── FencedError             another instance took over this work
+│   └── HeldError               the copies of a source are being replaced, and nobody applies its events meanwhile
 └── OperatorError               somebody must look: nothing is skipped, nothing goes on by itself
     ├── ConfigurationError      a setting is missing or wrong
     ├── MissingPartError        a server, library or package that cannot be had
     ├── StartError              a process that did not become ready
     ├── MigrationError          a migration that failed or was changed after it ran
     ├── IdentityError           a topic made anew, truncated or expired under a stored position
-    ├── DrillError              what a drill waits for did not come, so that nothing can be said of it
+    ├── RebuildError            copies that cannot be rebuilt, or a rebuilt one that may not take over
+    ├── EpochError              a new epoch that would be none, or of which nothing could be told
     ├── ScenarioError           what `freehold verify` drives did not come to its end
+    ├── DrillError              what a drill waits for did not come, so that nothing can be said of it
     └── EventRejected           a record that is no event of ours, of unknown type or version, or that its handler refuses
 """
 
@@ -67,6 +70,15 @@ class FencedError(PeerError):
     """Another instance has taken over this work; what was not committed is dropped."""
 
 
+class HeldError(PeerError):
+    """The copies of a source are being replaced; its events are applied again in a moment."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__(
+            f"the copies of {source} are being replaced by rebuilt ones; its events are applied in a moment"
+        )
+
+
 class OperatorError(FreeholdError):
     """Somebody must act; until then the work stands still and nothing is skipped."""
 
@@ -97,6 +109,14 @@ class EventRejected(OperatorError):
 
 class DrillError(OperatorError):
     """A system under a drill did not come to where it could be looked at; the message says what was missing."""
+
+
+class RebuildError(OperatorError):
+    """Copies cannot be rebuilt as they are, or what was built may not take over; the message says why and what to do."""
+
+
+class EpochError(OperatorError):
+    """No new epoch can begin: the store is not behind its topic, or nothing of it could be told again."""
 
 
 class ScenarioError(OperatorError):

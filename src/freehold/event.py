@@ -180,6 +180,11 @@ def event_key(event: Event) -> str:
     return f"{event.__entity__}/{getattr(event, event.__key__)}"
 
 
+def event_id(key: str, place: Place) -> str:
+    """Name an event for its source: the same for every repeat."""
+    return f"{key}:{place.epoch}.{place.version}.{place.index}"
+
+
 def encode_data(event: Event) -> bytes:
     """Encode the event's fields as JSON.
 
@@ -216,7 +221,7 @@ def envelope_for(owner: str, event: Event, place: Place, traceparent: str | None
     if key.endswith("/"):
         raise PublishError(f"{type(event).__name__}: its key field {event.__key__!r} is empty")
     return Envelope(
-        id=f"{key}:{place.epoch}.{place.version}.{place.index}",
+        id=event_id(key, place),
         type=event_type(owner, type(event)),
         source=f"/services/{owner}",
         key=key,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from freehold.consumer import Claim, Ledger
-from freehold.errors import FencedError, IdentityError
+from freehold.errors import FencedError, HeldError, IdentityError
 from freehold.event import Place
 from tests.seams.product import PUBLISHES, Product
 
@@ -145,3 +145,58 @@ class LedgerSuite:
         await store.transact(ledger.record, "users", places)
 
         assert await store.transact(ledger.applied, "users", list(places)) == places
+
+    async def test_held_source_is_claimed_by_nobody_until_it_is_released(self, store: Any, ledger: Ledger) -> None:
+        claim = await ledger.claim("users", TOPIC, 0)
+        other = await ledger.claim("payments", TOPIC, 0)
+
+        await ledger.hold("users", "mine", 60)
+
+        assert await ledger.is_held("users")
+        with pytest.raises(FencedError):
+            await store.transact(ledger.advance, claim, 1)
+        for partition in (0, 1):
+            with pytest.raises(HeldError):
+                await ledger.claim("users", TOPIC, partition)
+        with pytest.raises(HeldError):
+            await ledger.hold("users", "another's", 60)
+        assert (await store.transact(ledger.advance, other, 1)).offset == 1
+        await ledger.release("users", "another's")
+        assert await ledger.is_held("users")
+        await ledger.release("users", "mine")
+        assert not await ledger.is_held("users")
+        assert (await ledger.claim("users", TOPIC, 0)).offset is None
+
+    async def test_hold_ends_by_itself(self, ledger: Ledger) -> None:
+        """Whoever asked for it was killed."""
+        await ledger.hold("users", "mine", 0)
+
+        assert not await ledger.is_held("users")
+        await ledger.hold("users", "another's", 60)
+        assert await ledger.is_held("users")
+
+    async def test_claims_and_holds_at_once_leave_no_owner(self, store: Any, ledger: Ledger) -> None:
+        await ledger.claim("users", TOPIC, 0)
+
+        met = await asyncio.gather(
+            *(ledger.claim("users", TOPIC, 0) for _ in range(8)),
+            ledger.hold("users", "mine", 60),
+            return_exceptions=True,
+        )
+
+        for claim in [each for each in met if isinstance(each, Claim)]:
+            with pytest.raises(FencedError):
+                await store.transact(ledger.advance, claim, 1)
+
+    async def test_positions_are_replaced_by_those_of_another_topic(self, store: Any, ledger: Ledger) -> None:
+        claim = await ledger.claim("users", TOPIC, 0)
+        await store.transact(ledger.advance, claim, 9)
+        await ledger.claim("payments", TOPIC, 0)
+
+        await store.transact(ledger.replace, "users", "another-topic", {0: 2, 1: 5})
+
+        assert await ledger.topic_ids("users") == {"another-topic"}
+        assert await ledger.topic_ids("payments") == {TOPIC}
+        assert (await ledger.claim("users", "another-topic", 1)).offset == 5
+        with pytest.raises(FencedError):
+            await store.transact(ledger.advance, claim, 10)

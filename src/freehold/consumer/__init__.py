@@ -46,6 +46,7 @@ class Ledger(Protocol):
 
         Raises:
             IdentityError: Positions of this source are kept for another topic id: the topic was made anew.
+            HeldError: Its copies are just being replaced.
             StoreUnavailable: The store does not answer.
         """
 
@@ -64,3 +65,27 @@ class Ledger(Protocol):
 
     async def positions(self, source: str) -> dict[int, int]:
         """Read the kept position of each partition of the source, for status and metrics."""
+
+    async def hold(self, source: str, token: str, limit_s: float) -> None:
+        """Fence whoever applies this source, and let nobody claim it until released, or for `limit_s` at most.
+
+        Asked again with the same token it holds on for `limit_s` more.
+
+        Raises:
+            HeldError: Somebody else holds it.
+        """
+
+    async def release(self, source: str, token: str) -> None:
+        """End the hold of that token, if it still holds."""
+
+    async def is_held(self, source: str) -> bool:
+        """Say whether nobody may apply this source now."""
+
+    async def replace(self, tx: Any, source: str, topic_id: str, positions: Mapping[int, int]) -> None:
+        """Forget the positions of this source, in this transaction, and keep these for the topic of that id.
+
+        Whoever had claimed one is fenced.
+        """
+
+    async def topic_ids(self, source: str) -> set[str]:
+        """Name the topics for which positions of this source are kept: none before the first claim."""

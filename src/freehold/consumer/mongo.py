@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import pymongo
@@ -12,9 +13,9 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import PyMongoError
 
 from freehold.consumer import Claim
-from freehold.errors import FencedError, IdentityError
+from freehold.errors import FencedError, HeldError, IdentityError
 from freehold.event import Place
-from freehold.outbox.mongo_settings import APPLIED, POSITIONS, translate
+from freehold.outbox.mongo_settings import APPLIED, HOLDS, POSITIONS, translate
 from freehold.store.mongo import Mongo
 from freehold.store.mongo_transaction import MongoTransaction
 
@@ -22,6 +23,7 @@ Document = dict[str, Any]
 
 # A former owner's last transaction may hold the position; it takes milliseconds, or is ended as abandoned.
 CLAIM_LIMIT_S = 8.0
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class MongoLedger:
@@ -53,6 +55,9 @@ class MongoLedger:
                     upsert=True,
                     return_document=ReturnDocument.AFTER,
                 )
+                # Only now: whoever holds the source either was before us here, or fences us.
+                if await self._store[HOLDS].find_one(_held(source)):
+                    raise HeldError(source)
         except PyMongoError as error:
             raise translate(error, f"claim partition {partition} of {source} for {self._store.service}") from error
         assert claimed is not None  # an upsert
@@ -104,6 +109,62 @@ class MongoLedger:
         except PyMongoError as error:
             raise translate(error, f"read the positions of {source} in {self._store.service}") from error
 
+    async def hold(self, source: str, token: str, limit_s: float) -> None:
+        """Fence whoever applies this source, and let nobody claim it for a while; see `freehold.consumer.Ledger`."""
+        is_free = {"$or": [{"token": token}, {"$expr": {"$lte": ["$expires_at", "$$NOW"]}}]}
+        until = {"$add": ["$$NOW", round(limit_s * 1_000)]}
+        holds = self._store[HOLDS]
+        try:
+            await holds.update_one(
+                {"_id": source}, {"$setOnInsert": {"token": "", "expires_at": LONG_AGO}}, upsert=True
+            )
+            taken = await holds.update_one(
+                {"_id": source, **is_free}, [{"$set": {"token": token, "expires_at": until}}]
+            )
+            if taken.matched_count == 0:
+                raise HeldError(source)
+            await self._positions.update_many({"_id.source": source}, {"$inc": {"owner_epoch": 1}})
+        except PyMongoError as error:
+            raise translate(error, f"hold the copies of {source} in {self._store.service}") from error
+
+    async def release(self, source: str, token: str) -> None:
+        """End the hold of that token, if it still holds."""
+        try:
+            await self._store[HOLDS].delete_one({"_id": source, "token": token})
+        except PyMongoError as error:
+            raise translate(error, f"release the copies of {source} in {self._store.service}") from error
+
+    async def is_held(self, source: str) -> bool:
+        """Say whether nobody may apply this source now."""
+        try:
+            return await self._store[HOLDS].find_one(_held(source)) is not None
+        except PyMongoError as error:
+            raise translate(error, f"see whether {source} is held in {self._store.service}") from error
+
+    async def replace(self, tx: MongoTransaction, source: str, topic_id: str, positions: Mapping[int, int]) -> None:
+        """Forget the positions of this source, in this transaction, and keep these for the topic of that id."""
+        former = [kept["owner_epoch"] async for kept in tx[POSITIONS].find({"_id.source": source})]
+        await tx[POSITIONS].delete_many({"_id.source": source})
+        epoch = max(former, default=0) + 1
+        kept = [
+            {
+                "_id": {"source": source, "topic_id": topic_id, "partition": partition},
+                "owner_epoch": epoch,
+                "owner": None,
+                "next_offset": offset,
+            }
+            for partition, offset in positions.items()
+        ]
+        if kept:
+            await tx[POSITIONS].insert_many(kept)
+
+    async def topic_ids(self, source: str) -> set[str]:
+        """Name the topics for which positions of this source are kept."""
+        try:
+            return set(await self._positions.distinct("_id.topic_id", {"_id.source": source}))
+        except PyMongoError as error:
+            raise translate(error, f"read the positions of {source} in {self._store.service}") from error
+
     @property
     def _positions(self) -> AsyncCollection[Document]:
         return self._store[POSITIONS]
@@ -113,5 +174,9 @@ class MongoLedger:
         if other is not None:
             raise IdentityError(
                 f"{self._store.service} has applied {source} from topic {other['_id']['topic_id']}, but the topic is now "
-                f"{topic_id}: it was made anew. Nothing is applied; rebuild what was made of it, then drop the old positions"
+                f"{topic_id}: it was made anew. Nothing is applied until its copies are rebuilt: freehold rebuild --of {source}"
             )
+
+
+def _held(source: str) -> Document:
+    return {"_id": source, "$expr": {"$gt": ["$expires_at", "$$NOW"]}}

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 
 from freehold.consumer import Claim
-from freehold.errors import FencedError, IdentityError
+from freehold.errors import FencedError, HeldError, IdentityError
 from freehold.event import Place
 from freehold.store.postgres import Postgres
 from freehold.store.postgres_transaction import PostgresTransaction
@@ -40,6 +40,19 @@ _RECORD = """
 INSERT INTO freehold.applied (source, key, epoch, version, index)
 SELECT $1, * FROM unnest($2::text[], $3::bigint[], $4::bigint[], $5::integer[])
 ON CONFLICT (source, key) DO UPDATE SET epoch = excluded.epoch, version = excluded.version, index = excluded.index
+"""
+
+_IS_HELD = "SELECT EXISTS (SELECT FROM freehold.holds WHERE source = $1 AND expires_at > clock_timestamp())"
+_HOLD = """
+INSERT INTO freehold.holds AS held (source, token, expires_at)
+VALUES ($1, $2, clock_timestamp() + make_interval(secs => $3))
+ON CONFLICT (source) DO UPDATE SET token = excluded.token, expires_at = excluded.expires_at
+WHERE held.token = excluded.token OR held.expires_at <= clock_timestamp()
+"""
+_FENCE = "UPDATE freehold.positions SET owner_epoch = owner_epoch + 1 WHERE source = $1"
+_REPLACE = """
+INSERT INTO freehold.positions (source, partition, topic_id, owner_epoch, next_offset)
+SELECT $1, kept.partition, $2, $3, kept.next_offset FROM unnest($4::integer[], $5::bigint[]) AS kept (partition, next_offset)
 """
 
 
@@ -89,6 +102,30 @@ class PostgresLedger:
         rows = await self._store.transact(_positions, source)
         return dict(rows)
 
+    async def hold(self, source: str, token: str, limit_s: float) -> None:
+        """Fence whoever applies this source, and let nobody claim it for a while; see `freehold.consumer.Ledger`."""
+        await self._store.transact(_hold, source, token, limit_s)
+
+    async def release(self, source: str, token: str) -> None:
+        """End the hold of that token, if it still holds."""
+        await self._store.transact(_release, source, token)
+
+    async def is_held(self, source: str) -> bool:
+        """Say whether nobody may apply this source now."""
+        return bool(await self._store.fetchval(_IS_HELD, source))
+
+    async def replace(self, tx: PostgresTransaction, source: str, topic_id: str, positions: Mapping[int, int]) -> None:
+        """Forget the positions of this source, in this transaction, and keep these for the topic of that id."""
+        former = await tx.fetchval("SELECT max(owner_epoch) FROM freehold.positions WHERE source = $1", source)
+        await tx.execute("DELETE FROM freehold.positions WHERE source = $1", source)
+        offsets = list(positions.values())
+        await tx.execute(_REPLACE, source, topic_id, (former or 0) + 1, list(positions), offsets)
+
+    async def topic_ids(self, source: str) -> set[str]:
+        """Name the topics for which positions of this source are kept."""
+        rows = await self._store.fetch("SELECT DISTINCT topic_id FROM freehold.positions WHERE source = $1", source)
+        return {row["topic_id"] for row in rows}
+
 
 async def _claim(tx: PostgresTransaction, source: str, topic_id: str, partition: int, owner: str) -> Claim:
     other = await tx.fetchval(
@@ -97,13 +134,16 @@ async def _claim(tx: PostgresTransaction, source: str, topic_id: str, partition:
     if other is not None:
         raise IdentityError(
             f"positions of {source} are kept for topic {other}, but the topic is now {topic_id}: it was made anew. Nothing is "
-            f"applied; rebuild what was made of it, then delete the old rows of freehold.positions"
+            f"applied until its copies are rebuilt: freehold rebuild --of {source}"
         )
     await tx.execute(_END_STOPPED, source, partition, owner, STOPPED_AFTER_S)
     await tx.execute(_WAIT_FOR_BATCH)
     row = await tx.fetchrow(_CLAIM, source, partition, topic_id, owner)
     if row is None:
         raise FencedError(f"partition {partition} of {source} could not be claimed")
+    # Only now: whoever holds the source either was before us here, or fences us.
+    if await tx.fetchval(_IS_HELD, source):
+        raise HeldError(source)
     return Claim(source, topic_id, partition, row["owner_epoch"], row["next_offset"])
 
 
@@ -112,3 +152,14 @@ async def _positions(tx: PostgresTransaction, source: str) -> list[tuple[int, in
         "SELECT partition, next_offset FROM freehold.positions WHERE source = $1 AND next_offset IS NOT NULL", source
     )
     return [(row["partition"], row["next_offset"]) for row in rows]
+
+
+async def _hold(tx: PostgresTransaction, source: str, token: str, limit_s: float) -> None:
+    await tx.execute(_WAIT_FOR_BATCH)
+    if await tx.execute(_HOLD, source, token, limit_s) != "INSERT 0 1":
+        raise HeldError(source)
+    await tx.execute(_FENCE, source)
+
+
+async def _release(tx: PostgresTransaction, source: str, token: str) -> None:
+    await tx.execute("DELETE FROM freehold.holds WHERE source = $1 AND token = $2", source, token)

@@ -69,6 +69,9 @@ class OutboxSource(Protocol):
 class StoreOutbox(OutboxSource, Protocol):
     """The outbox that a product fills: a source whose store counts along with its topic (`freehold.outbox.tallied`)."""
 
+    def epoch(self) -> int:
+        """Give the store's epoch as it is now."""
+
     def tally(self) -> int:
         """Give how often the tally was raised in this store's history; 0 before the first time."""
 

@@ -156,6 +156,12 @@ class MongoOutbox:
                 ids = [outbox_id(row) for row in rows[first : first + DELETE_ROWS_MAX]]
                 outbox.delete_many({"_id": {"$in": ids}})
 
+    def epoch(self) -> int:
+        """Give the store's epoch as it is now."""
+        with self._translating("read the epoch of"):
+            kept = self._database[EPOCHS].find_one({"_id": "epoch"})
+        return int(kept["epoch"]) if kept else 1
+
     def tally(self) -> int:
         """Give how often the tally was raised; see `StoreOutbox.tally`."""
         with self._translating("read the tally of"):

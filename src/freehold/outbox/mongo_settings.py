@@ -18,6 +18,10 @@ LEASES = "freehold_leases"
 POSITIONS = "freehold_positions"
 APPLIED = "freehold_applied"
 PARKED = "freehold_parked"
+ROUNDS = "freehold_rounds"
+CHOSEN = "freehold_chosen"
+HOLDS = "freehold_holds"
+REBUILDS = "freehold_rebuilds"
 OWN_PREFIX = "freehold_"
 
 # An election takes about two seconds, a restart after kill -9 three; a caller waits no longer for a primary.

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from freehold.errors import PublishError
-from freehold.event import REPAIR_FROM, Event, OutboxRow, Place, encode_data, envelope_for
+from freehold.event import REPAIR_FROM, Event, OutboxRow, Place, encode_data, envelope_for, event_id
 from freehold.telemetry import current_traceparent
 from freehold.topic.cloudevents import encode_headers
 
@@ -60,3 +60,26 @@ class Outgoing:
 def decode_headers(headers: bytes) -> list[tuple[str, bytes]]:
     """Read back the record headers of an outbox row."""
     return _headers_decoder.decode(headers)
+
+
+def readdress(row: OutboxRow, epoch: int) -> OutboxRow:
+    """Give the row as it is to be sent in that epoch of its store: what an older one left is not yet told.
+
+    The same each time, so that a repeat is an exact copy. What is of this epoch already stays as it is.
+    """
+    headers = decode_headers(row.headers)
+    found = dict(headers)
+    if int(found["ce_epoch"]) >= epoch:
+        return row
+    anew = {
+        "ce_epoch": b"%d" % epoch,
+        "ce_id": event_id(row.key, Place(epoch, row.version, row.index)).encode(),
+    }
+    return OutboxRow(
+        row.key,
+        row.version,
+        row.index,
+        row.type,
+        _msgpack.encode([(name, anew.get(name, value)) for name, value in headers]),
+        row.data,
+    )

@@ -172,6 +172,14 @@ class PostgresOutbox:
         if position is not None:
             stream.confirm(position)
 
+    def epoch(self) -> int:
+        """Give the store's epoch as it is now."""
+        try:
+            (epoch,) = self._fetch("SELECT epoch FROM freehold.store")
+        except psycopg.Error as error:
+            raise StoreUnavailable(f"the epoch of {self._service} cannot be read: {error}") from error
+        return int(epoch)
+
     def tally(self) -> int:
         """Give how often the tally was raised; see `StoreOutbox.tally`."""
         try:

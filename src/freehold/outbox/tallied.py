@@ -15,6 +15,7 @@ from typing import Any
 from freehold.errors import IdentityError
 from freehold.event import OutboxRow
 from freehold.outbox import Chunk, StoreOutbox
+from freehold.outbox.outgoing import readdress
 from freehold.topic.tally import TopicTally
 
 # What was shipped since the last count and is lost with its store is not noticed.
@@ -31,6 +32,7 @@ class TalliedSource:
         self._tally = tally
         self._service = service
         self._known = 0
+        self._epoch = 1
         self._is_due = False
         self._count_at = 0.0
         self._remind_at = 0.0
@@ -48,19 +50,23 @@ class TalliedSource:
             raise IdentityError(
                 f"the store of {self._service} went back in time: its topic has followed it to {remembered}, and it stands at "
                 f"{self._known} (a restored backup, or a standby that lacked the last commits). Nothing is published, since readers "
-                f"hold later versions already. Bring back the store that was there, or start it on a new topic"
+                f"hold later versions already. Bring back the store that was there, or let a new epoch begin: "
+                f"freehold epoch advance {self._service}"
             )
+        self._epoch = self._source.epoch()
         self._is_due, self._count_at, self._remind_at = False, 0.0, 0.0
         return True
 
     def sweep(self) -> Iterator[Chunk]:
         """See `OutboxSource.sweep`."""
-        return self._source.sweep()
+        for chunk in self._source.sweep():
+            yield self._readdressed(chunk)
 
     def follow(self, wait_s: float) -> Chunk | None:
         """See `OutboxSource.follow`."""
         self._count_if_due()
-        return self._source.follow(wait_s)
+        chunk = self._source.follow(wait_s)
+        return None if chunk is None else self._readdressed(chunk)
 
     def acknowledge(self, rows: list[OutboxRow], position: Any) -> None:
         """See `OutboxSource.acknowledge`."""
@@ -72,6 +78,12 @@ class TalliedSource:
         """See `OutboxSource.close`."""
         self._source.close()
         self._tally.close()
+
+    def _readdressed(self, chunk: Chunk) -> Chunk:
+        """Let what waits from before the store's present epoch, or is published by a process that has not heard of it, be of it."""
+        if self._epoch == 1:
+            return chunk
+        return Chunk([readdress(row, self._epoch) for row in chunk.rows], chunk.position)
 
     def _count_if_due(self) -> None:
         now = time.monotonic()

@@ -55,6 +55,18 @@ class Copies(Protocol):
         entity's embedded fields become null, with `deleted` true.
         """
 
+    async def embed_again(self, after: str | None, limit: int) -> str | None:
+        """Let the next `limit` copies behind that id reach every own document that embeds an older or another state.
+
+        What `embed` does for states that arrive, this does for copies that were made anew: also at an equal place.
+
+        Returns:
+            The last id; None when there is no more.
+        """
+
+    async def lacking(self) -> list[str]:
+        """Name declared fields that the copies which are there do not have: declared since, and to be had by a rebuild."""
+
     async def reach(self, entity_ids: Sequence[str]) -> dict[str, Reached]:
         """Say how far the copies of these entities are, together with all own documents that embed them.
 

@@ -193,6 +193,8 @@ class _ToldCopies:
         self.prepare = copies.prepare
         self.apply = copies.apply
         self.reach = copies.reach
+        self.embed_again = copies.embed_again
+        self.lacking = copies.lacking
 
     async def embed(self, states: Sequence[State]) -> None:
         await self._copies.embed(states)

@@ -83,6 +83,38 @@ class MongoCopies:
             ]
             await self._write(collection, writes)
 
+    async def embed_again(self, after: str | None, limit: int) -> str | None:
+        """Let the next copies reach every own document that embeds an older or another state; see `Copies.embed_again`."""
+        behind = {"version": {"$gt": 0}} | ({} if after is None else {"_id": {"$gt": after}})
+        try:
+            found = await self._store[self._into].find(behind, {"guard": 0}).sort("_id", 1).limit(limit).to_list()
+        except PyMongoError as error:
+            raise translate(error, f"read copies in {self._into} of {self._store.service}") from error
+        states = [self._state(each) for each in found]
+        for collection, name in self._embedded_in.items():
+            ids = [state.entity_id for state in states]
+            embedding = await self._embedding(collection, f"{name}.id", ids) if ids else set()
+            writes = []
+            for state in states:
+                if state.entity_id in embedding:
+                    fields = self._embedded(state)
+                    otherwise = [{f"{name}.{field}": {"$ne": value}} for field, value in fields.items()]
+                    chosen = _older_than(state.place, f"{name}.", or_there=True) | {f"{name}.id": state.entity_id}
+                    writes.append(UpdateMany(chosen | {"$or": otherwise}, {"$set": {name: fields}}))
+            await self._write(collection, writes)
+        return str(found[-1]["_id"]) if found else None
+
+    async def lacking(self) -> list[str]:
+        """Name declared fields that copies which are there do not have; one that shows it is enough."""
+        lacks: list[Document] = [{name: {"$exists": False}} for name in self._fields]
+        if not lacks:
+            return []
+        try:
+            found = await self._store[self._into].find_one({"version": {"$gt": 0}, "deleted": False, "$or": lacks})
+        except PyMongoError as error:
+            raise translate(error, f"read copies in {self._into} of {self._store.service}") from error
+        return [] if found is None else [name for name in self._fields if name not in found]
+
     async def reach(self, entity_ids: Sequence[str]) -> dict[str, Reached]:
         """Say how far these copies are, together with all own documents that embed them."""
         ids = list(entity_ids)
@@ -109,6 +141,10 @@ class MongoCopies:
             return set(await latest.distinct(field, {field: {"$in": ids}}))
         except PyMongoError as error:
             raise translate(error, f"find copies of {self._of} in {collection} of {self._store.service}") from error
+
+    def _state(self, copy: Document) -> State:
+        fields = None if copy["deleted"] else {name: copy[name] for name in self._fields if name in copy}
+        return State(copy["_id"], _place(copy), fields)
 
     def _embedded(self, state: State) -> Document:
         fields = _copy(state)
@@ -175,8 +211,12 @@ def _copy(state: State) -> Document:
     }
 
 
+def _place(copy: Document) -> Place:
+    return Place(copy["epoch"], copy["version"], copy["index"])
+
+
 def _reached(copy: Document) -> Reached:
-    return Reached(Place(copy["epoch"], copy["version"], copy["index"]), bool(copy["deleted"]))
+    return Reached(_place(copy), bool(copy["deleted"]))
 
 
 def _oldest_embedded(name: str, ids: list[str]) -> list[Document]:
@@ -190,14 +230,14 @@ def _oldest_embedded(name: str, ids: list[str]) -> list[Document]:
     ]
 
 
-def _older_than(place: Place, prefix: str) -> Document:
-    """Match what does not stand at this place or a later one; what has no place is older than any."""
+def _older_than(place: Place, prefix: str, *, or_there: bool = False) -> Document:
+    """Match what stands at no later place, and at this one only if told; what has no place is older than any."""
     epoch, version, index = f"{prefix}epoch", f"{prefix}version", f"{prefix}index"
     return {
         "$nor": [
             {epoch: {"$gt": place.epoch}},
             {epoch: place.epoch, version: {"$gt": place.version}},
-            {epoch: place.epoch, version: place.version, index: {"$gte": place.index}},
+            {epoch: place.epoch, version: place.version, index: {"$gt" if or_there else "$gte": place.index}},
         ]
     }
 

@@ -43,10 +43,13 @@ class PostgresCopies:
     async def prepare(self) -> None:
         """Create the table and the indexes that the embedded pass needs; idempotent.
 
+        A table from before a field was declared serves as it is, until the replica is rebuilt (`lacking`).
+
         Raises:
             MigrationError: A table does not fit the declaration; names each difference.
         """
-        differences = await self._store.transact(self._prepare)
+        differences, lacking = await self._store.transact(self._prepare)
+        self._table = CopyTable(self._replica, lacking)
         if differences:
             raise MigrationError(
                 f"the replica {self._replica.into} does not fit the tables of the store: {'; '.join(differences)}; "
@@ -76,17 +79,18 @@ class PostgresCopies:
         ids = sorted({state.entity_id for state in states})
         if not ids:
             return
-        for table, prefix in self._replica.embedded_in.items():
-            statement = self._table.embed(table, prefix, EMBED_ROWS)
-            for _ in range(EMBED_ROUNDS_MAX):
-                found, changed = await self._transact(_count, statement, ids)
-                # A row that somebody changed meanwhile was found as it was, and is met again as it is.
-                if found < EMBED_ROWS and changed == found:
-                    break
-            else:
-                raise StoreUnavailable(
-                    f"{table}.{prefix}_* did not come to rest within {EMBED_ROUNDS_MAX} rounds; it is tried again"
-                )
+        await self._embed(ids)
+
+    async def embed_again(self, after: str | None, limit: int) -> str | None:
+        """Let the next copies reach every own row that embeds an older or another state; see `Copies.embed_again`."""
+        ids = [row["id"] for row in await self._store.fetch(self._table.following, after or "", limit)]
+        if ids:
+            await self._embed(ids, again=True)
+        return ids[-1] if ids else None
+
+    async def lacking(self) -> list[str]:
+        """Name declared fields that the table has no column for."""
+        return await self._store.transact(CopyTable(self._replica).lacking, self._replica.into)
 
     async def reach(self, entity_ids: Sequence[str]) -> dict[str, Reached]:
         """Say how far these copies are, together with all own rows that embed them."""
@@ -100,6 +104,19 @@ class PostgresCopies:
                 behind[row["id"]] = min(_place(row), behind.get(row["id"], _place(row)))
         return reached_together(own, behind)
 
+    async def _embed(self, ids: list[str], *, again: bool = False) -> None:
+        for table, prefix in self._replica.embedded_in.items():
+            statement = self._table.embed(table, prefix, EMBED_ROWS, again=again)
+            for _ in range(EMBED_ROUNDS_MAX):
+                found, changed = await self._transact(_count, statement, ids)
+                # A row that somebody changed meanwhile was found as it was, and is met again as it is.
+                if found < EMBED_ROWS and changed == found:
+                    break
+            else:
+                raise StoreUnavailable(
+                    f"{table}.{prefix}_* did not come to rest within {EMBED_ROUNDS_MAX} rounds; it is tried again"
+                )
+
     async def _transact(self, run: Any, statement: str, parameters: Any) -> Any:
         try:
             return await self._store.transact(run, statement, parameters)
@@ -109,17 +126,20 @@ class PostgresCopies:
                 f"the constraint that refuses it"
             ) from error
 
-    async def _prepare(self, tx: PostgresTransaction) -> list[str]:
+    async def _prepare(self, tx: PostgresTransaction) -> tuple[list[str], list[str]]:
         # Two instances that start at once: the second finds what the first made.
         await tx.execute("SELECT pg_advisory_xact_lock(hashtext('freehold replica'))")
-        await tx.execute(self._table.create)
-        differences = await self._table.differences(tx, self._replica.into, self._table.columns)
+        declared = CopyTable(self._replica)
+        await tx.execute(declared.create)
+        lacking = await declared.lacking(tx, self._replica.into)
+        wanted = CopyTable(self._replica, lacking).columns
+        differences = await declared.differences(tx, self._replica.into, wanted)
         for table, prefix in self._replica.embedded_in.items():
-            found = await self._table.differences(tx, table, self._table.embedded_columns(prefix))
+            found = await declared.differences(tx, table, declared.embedded_columns(prefix))
             if not found:
-                await self._table.ensure_index(tx, table, f"{prefix}_id")
+                await declared.ensure_index(tx, table, f"{prefix}_id")
             differences += found
-        return differences
+        return differences, lacking
 
 
 async def _execute(tx: PostgresTransaction, statement: str, columns: Sequence[Any]) -> None:

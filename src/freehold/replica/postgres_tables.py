@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
+
 import msgspec
 
 from freehold.service import Replica
@@ -39,17 +41,21 @@ class CopyTable:
         columns: Column type by column of the copy's own table.
         create: Makes the copy's own table.
         upsert: Takes id, epoch, version, index, deleted and then each field, as arrays.
+        following: Takes an id and a number; gives the ids of so many copies behind it.
         read: Takes ids; gives id, epoch, version, index, deleted of those that were ever heard of.
     """
 
-    def __init__(self, replica: Replica) -> None:
+    def __init__(self, replica: Replica, lacking: Collection[str] = ()) -> None:
         self._into = quote_identifier(replica.into)
         self.fields = {
-            field.name: column_type(field.type) for field in msgspec.structs.fields(replica.state) if field.name != "id"
+            field.name: column_type(field.type)
+            for field in msgspec.structs.fields(replica.state)
+            if field.name != "id" and field.name not in lacking
         }
         self.columns = {"id": "text"} | PLACE_COLUMNS | self.fields
         self.create = self._format_create()
         self.upsert = self._format_upsert()
+        self.following = f"SELECT id FROM {self._into} WHERE version > 0 AND id > $1 ORDER BY id LIMIT $2"  # noqa: S608 (quoted)
         self.read = (
             f"SELECT id, epoch, version, index, deleted FROM {self._into}"  # noqa: S608 (quoted)
             " WHERE id = ANY($1::text[]) AND version > 0"
@@ -59,17 +65,18 @@ class CopyTable:
         """Give the type of each column that a table needs to embed the copy."""
         return {f"{prefix}_{name}": kind for name, kind in self.columns.items()}
 
-    def embed(self, table: str, prefix: str, rows_max: int) -> str:
+    def embed(self, table: str, prefix: str, rows_max: int, *, again: bool = False) -> str:
         """Write the statement that brings up to `rows_max` embedding rows of the given ids to the copy's own state.
 
         It reads the copy and not the event: that is never older, so a repeat or a late one cannot take anything back.
+        With `again` it changes rows at the copy's own place, too, where they say something else.
         """
         changes = ", ".join(
             f"{quote_identifier(f'{prefix}_{name}')} = copy.{quote_identifier(name)}"
             for name in [*PLACE_COLUMNS, *self.fields]
         )
         target = quote_identifier(table)
-        join = _is_behind(prefix)
+        join = _says_otherwise(prefix, self.fields) if again else _is_behind(prefix)
         return f"""
             WITH stale AS (
                 SELECT own.ctid FROM {self._into} AS copy JOIN {target} AS own ON {join}
@@ -105,6 +112,11 @@ class CopyTable:
             if found.get(name) not in _ACCEPTED.get(kind, {kind})
         ]
 
+    async def lacking(self, tx: PostgresTransaction, table: str) -> list[str]:
+        """Name the fields that the table has no column for; all of them when it does not exist."""
+        found = {row["name"] for row in await tx.fetch(_COLUMNS, quote_identifier(table))}
+        return [name for name in self.fields if name not in found]
+
     async def ensure_index(self, tx: PostgresTransaction, table: str, column: str) -> None:
         """Make an index that begins with the column, unless there is one."""
         if not await tx.fetchval(_HAS_INDEX, quote_identifier(table), column):
@@ -137,6 +149,17 @@ def _is_behind(prefix: str) -> str:
     place = ", ".join(_embedded_place(prefix))
     reference = quote_identifier(f"{prefix}_id")
     return f"own.{reference} = copy.id AND ({place}) < (copy.epoch, copy.version, copy.index)"
+
+
+def _says_otherwise(prefix: str, fields: Iterable[str]) -> str:
+    place = ", ".join(_embedded_place(prefix))
+    names = ["epoch", "version", "index", "deleted", *fields]
+    embedded = ", ".join(f"own.{quote_identifier(f'{prefix}_{name}')}" for name in names)
+    copied = ", ".join(f"copy.{quote_identifier(name)}" for name in names)
+    return (
+        f"own.{quote_identifier(f'{prefix}_id')} = copy.id AND ({place}) <= (copy.epoch, copy.version, copy.index)"
+        f" AND ({embedded}) IS DISTINCT FROM ({copied})"
+    )
 
 
 def column_type(field_type: object) -> str:

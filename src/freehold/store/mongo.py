@@ -135,6 +135,10 @@ class Mongo:
         """The store's epoch: raised only when its history was rewritten (a restored backup)."""
         return self._epoch
 
+    def note_epoch(self, epoch: int) -> None:
+        """Publish under this epoch from now on; Freehold's own (`freehold.store.history`)."""
+        self._epoch = epoch
+
     @property
     def service(self) -> str:
         """The service whose store this is."""
