@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from freehold.drill.stage import Stage
 
 KILLS, MINUTES = 100, 15.0
+DIFFERENCES_SHOWN_MAX = 20
 SEED_BELOW = 1_000_000_000
 LINE_EVERY_S = 10.0
 REMOVED_S = 10.0
@@ -44,6 +45,9 @@ def drill(
     kills: Annotated[int, typer.Option(help="Stop after so many kills.", min=1)] = KILLS,
     only: Annotated[
         list[str] | None, typer.Option(help="Only this kind of fault (kill, stop, zombie, ...); repeatable.")
+    ] = None,
+    victim: Annotated[
+        list[str] | None, typer.Option(help="Only this process (users, 'users relay', kafka, ...); repeatable.")
     ] = None,
     writes: Annotated[float, typer.Option(help="Writes a second.", min=1)] = 40.0,
     report: Annotated[Path | None, typer.Option(help="Write the report there as JSON.", metavar="FILE")] = None,
@@ -72,10 +76,10 @@ def drill(
     say(f"drill of {workload.system.name}: seed {chosen}, up to {kills} kills or {minutes:g} minutes")
     with _directory(keep=keep) as place:
         stage = Stage(place.path, workload.system, str(file), is_apart=True)
-        if any(service.store.kind == "mongo" for service in workload.system.services):
+        if (not only or "forget" in only) and any(each.store.kind == "mongo" for each in workload.system.services):
             make_small_log(stage.place)
         with _running(stage), Trial(stage, workload, seed=chosen, writes_per_s=writes) as trial:
-            schedule = Schedule(workload.system, stage.servers(), seed=chosen, only=only or ())
+            schedule = Schedule(workload.system, stage.servers(), seed=chosen, only=only or (), victims=victim or ())
             with _shown() as show:
                 made = Drill(trial, schedule, Extent(kills, minutes), show)
                 made.run()
@@ -159,7 +163,10 @@ def _tell(found: Report, file: Path | None, *, json: bool) -> None:
         figures = (f"{recovery.p50:,.0f} ms", f"{recovery.max:,.0f} ms") if recovery else ("", "")
         rows.append((fault, str(count), *figures))
     print_table(("fault", "times", "recovered after (p50)", "at most"), rows)
-    for line in [*found.unmet, *found.differences, *found.history]:
+    more = len(found.differences) - DIFFERENCES_SHOWN_MAX
+    for line in [*found.unmet, *found.differences[:DIFFERENCES_SHOWN_MAX], *([f"and {more} more"] if more > 0 else [])]:
+        typer.echo(line)
+    for line in found.history:
         typer.echo(line)
     words = f"lost {found.lost}, twice {found.twice}, out of order {found.out_of_order}, stuck {found.stuck}"
     again = "" if found.holds else f"; again with --seed {found.seed}"

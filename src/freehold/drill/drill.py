@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from freehold.drill import faults, slot
 from freehold.drill.history import history_of
 from freehold.drill.observed import Difference
-from freehold.drill.report import DIFFERENCES_SHOWN_MAX, Report, count_differences, summarise
+from freehold.drill.report import DIFFERENCES_KEPT_MAX, Report, count_differences, summarise
 from freehold.drill.schedule import Choice, Schedule
 from freehold.drill.trial import Steps, Trial
 from freehold.drill.waiting import POLL_S
@@ -21,6 +21,7 @@ SHOW_EVERY_S = 0.25
 DONE_BY: Mapping[str, Callable[[Trial, str], Steps]] = {
     "kill": faults.kill,
     "zombie": faults.replace_consumers,
+    "repeat": faults.repeat,
     "drop slot": slot.drop_slot,
     "replace slot": slot.replace_slot,
     "forget": faults.forget,
@@ -110,7 +111,7 @@ class Drill:
             writes=trial.ledger.outcomes(),
             comparisons=self._comparisons,
             commit=commit,
-            differences=[str(each) for each in self._differences[:DIFFERENCES_SHOWN_MAX]],
+            differences=[str(each) for each in self._differences[:DIFFERENCES_KEPT_MAX]],
             history=history_of(first, trial.ledger, trial.observer) if first else [],
             unmet=self._unmet,
         )

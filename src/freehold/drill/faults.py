@@ -11,6 +11,8 @@ import os
 import signal
 import time
 
+from confluent_kafka import Producer
+
 from freehold.drill.oplog import lose_history
 from freehold.drill.stage import end_process, start_instance
 from freehold.drill.trial import Steps, Trial
@@ -20,6 +22,8 @@ from freehold.runtime.supervisor.state import PROCESSES
 # A consumer's session, and a relay's lease on MongoDB, end after 6 s without a sign of life.
 PAST_SESSION_S = 9.0
 INSTANCE_LIMIT_S = 60.0
+REPEATED_RECORDS = 25
+REPEAT_LIMIT_S = 60.0
 
 
 def kill(trial: Trial, victim: str) -> Steps:
@@ -76,6 +80,22 @@ def forget(trial: Trial, victim: str) -> Steps:
         yield from lose_history(trial.stage.admin_store_url(trial.stage.server_of(trial.stage.system.service(service))))
     finally:
         send(pids, signal.SIGCONT)
+    yield from trial.recovery(fault, victim)
+
+
+def repeat(trial: Trial, victim: str) -> Steps:
+    """Put older records on a relay's topic once more, byte for byte, as a relay does that did not hear of its success."""
+    fault, topic = f"repeat {victim}", victim.partition(" ")[0]
+    chance = trial.chance()
+    found = [message for message in trial.observer.tail.raw() if message.topic() == topic]
+    chosen = chance.sample(found, min(len(found), REPEATED_RECORDS))
+    trial.counts[fault] += 1
+    producer = Producer(trial.stage.kafka_config() | {"log_level": "0"})
+    for message in chosen:
+        producer.produce(topic, message.value(), message.key(), message.partition(), headers=message.headers())
+    limit = time.monotonic() + REPEAT_LIMIT_S
+    while producer.flush(0) and time.monotonic() < limit:
+        yield
     yield from trial.recovery(fault, victim)
 
 

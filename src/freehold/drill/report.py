@@ -19,7 +19,7 @@ COUNTED = {
     "ghost": "twice",
     "reordered": "out_of_order",
 }
-DIFFERENCES_SHOWN_MAX = 50
+DIFFERENCES_KEPT_MAX = 1_000
 
 
 class Recovery(msgspec.Struct, frozen=True):

@@ -6,15 +6,17 @@ import dataclasses
 import random
 from collections.abc import Collection, Sequence
 
+from freehold.errors import ConfigurationError
 from freehold.runtime.supervisor.plan import part_name, parts_of
 from freehold.service import System
 
-ACTIONS = ("kill", "stop", "zombie", "drop slot", "replace slot", "forget")
+ACTIONS = ("kill", "stop", "zombie", "repeat", "drop slot", "replace slot", "forget")
 # How often each is chosen. What is up again within a second or two is killed more often than a server.
 PROCESS_WEIGHT, SERVER_WEIGHT = 8.0, 2.0
 STOP_SHARE = 0.25
 ZOMBIE_WEIGHT = 0.6
 LOG_WEIGHT = 1.0
+REPEAT_WEIGHT = 1.5
 # It holds MongoDB up for seconds.
 FORGET_WEIGHT = 0.4
 # Most stops are short hiccups; some outlast a consumer's session or a relay's lease (6 s), when another may take over.
@@ -46,15 +48,33 @@ class Schedule:
         servers: The servers' names.
         seed: What decides.
         only: The actions that are chosen from; all when empty.
+        victims: The processes that are chosen from; all when empty.
+
+    Raises:
+        ConfigurationError: Nothing is left to choose from.
     """
 
-    def __init__(self, system: System, servers: Sequence[str], *, seed: int, only: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        system: System,
+        servers: Sequence[str],
+        *,
+        seed: int,
+        only: Collection[str] = (),
+        victims: Collection[str] = (),
+    ) -> None:
         self._seed = seed
         self._servers = set(servers)
         self._number = 0
+        weights = _weigh(system, servers)
         self._weights = {
-            choice: weight for choice, weight in _weigh(system, servers).items() if not only or choice[0] in only
+            (action, victim): weight
+            for (action, victim), weight in weights.items()
+            if action in (only or ACTIONS) and (not victims or victim in victims)
         }
+        if not self._weights:
+            known = ", ".join(sorted({f"{action} {victim}" for action, victim in weights}))
+            raise ConfigurationError(f"no such fault can be done to {system.name}; there is: {known}")
 
     def gap_s(self) -> float:
         """Say how long to wait before the next fault."""
@@ -107,6 +127,8 @@ def _weigh(system: System, servers: Sequence[str]) -> dict[tuple[str, str], floa
     }
     for service in system.services:
         relay = part_name(service.name, "relay")
+        if service.publishes:
+            weights["repeat", relay] = REPEAT_WEIGHT
         if service.publishes and service.store.kind == "postgres":
             weights |= {("drop slot", relay): LOG_WEIGHT, ("replace slot", relay): LOG_WEIGHT}
         if service.publishes and service.store.kind == "mongo":

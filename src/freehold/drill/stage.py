@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +26,8 @@ UP_TIMEOUT_S = 300.0
 COMMAND_TIMEOUT_S = 60.0
 READY_LIMIT_S = 60.0
 END_TIMEOUT_S = 10.0
-PROGRAM = ("-m", "freehold")
+# What follows `python` to run Freehold; a planted bug begins with another module.
+PROGRAM: tuple[str, ...] = ("-m", "freehold")
 # Settings of Freehold's or pytest's own are not what a newcomer's shell has; neither are servers that hold other data.
 NOT_PASSED_ON = ("FREEHOLD_", "PYTEST_", "OTEL_")
 
@@ -49,7 +50,6 @@ class Stage:
         system: The declaration.
         target: How a process finds it: an absolute path.
         is_apart: Whether each service's API, relay and consumers have processes of their own.
-        program: What follows `python` to run Freehold; another one plants a bug.
     """
 
     def __init__(
@@ -59,14 +59,13 @@ class Stage:
         target: str,
         *,
         is_apart: bool = False,
-        program: Sequence[str] = PROGRAM,
     ) -> None:
         self.directory = directory
         self.system = system
         self.target = target
         self.place = Place(directory / ".freehold")
         self.is_apart = is_apart
-        self.program = [sys.executable, *program]
+        self.program = [sys.executable, *PROGRAM]
 
     def freehold(self, *arguments: str, timeout_s: float = COMMAND_TIMEOUT_S) -> Finished:
         """Run a command in the system's directory, as a person would; its output is read to the end."""
@@ -145,6 +144,11 @@ class Stage:
         return ", ".join(
             f"{name} {states.get(name, 'unknown')}" for name in self.names() if states.get(name) != "ready"
         )
+
+    def silent(self, name: str) -> str:
+        """Say that a service does not answer that it is ready; empty when it does."""
+        port = self.status()[name].port
+        return "" if port and is_ready(port) else f"{name} does not answer"
 
     def wait_until_ready(self, limit_s: float = READY_LIMIT_S) -> float:
         """Wait until each process is ready; gives the moment."""

@@ -18,7 +18,7 @@ from freehold.runtime.embedded.process import open_log
 from freehold.runtime.supervisor.state import started_ticks
 
 # What runs us; a drill with a planted bug begins with another one.
-PROGRAM = (sys.executable, "-m", "freehold")
+PROGRAM: tuple[str, ...] = (sys.executable, "-m", "freehold")
 READY_TIMEOUT_S = 60.0  # a service migrates its store before it is ready
 PROBE_TIMEOUT_S = 2.0
 POLL_S = 0.02
