@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 SETTLED_S = 20.0
 _POLL_S = 0.01
 _STOP_S = 10.0
+_PARKED_SHOWN = 5
 _OWN_SERVERS = {
     "postgres": "FREEHOLD_POSTGRES_URL",
     "mongo": "FREEHOLD_MONGO_URL",
@@ -309,9 +310,19 @@ async def _unapplied(tested: TestedService, source: str) -> list[str]:
         if positions.get(partition, 0) < end
     }
     if not behind:
-        return []
+        return await _parked(tested, source)
     progress = consumer.progress if consumer else "not started"
     return [f"{tested.service.name} has not applied {source}: {behind} (consumer: {progress})"]
+
+
+async def _parked(tested: TestedService, source: str) -> list[str]:
+    from freehold.runtime.parts import make_lot
+
+    return [
+        f"{tested.service.name} has parked {event.type or 'a record'} of {event.key or 'no key'} ({event.state.value}): "
+        f"{event.error_type} {event.error}"
+        for event in await make_lot(tested.service).scan(source=source, limit=_PARKED_SHOWN)
+    ]
 
 
 async def _positions(tested: TestedService, source: str) -> dict[int, int]:

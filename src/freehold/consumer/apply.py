@@ -1,18 +1,26 @@
-"""Let a batch take effect: copies by their guards alone; handlers, their guards and the position in one transaction."""
+"""Let events take effect: copies by their guards alone; handlers, their guards and the position in one transaction.
+
+What was parked goes the same way; its leaving the lot takes the place of the position.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
 from opentelemetry import trace
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+from opentelemetry.trace import Span, SpanKind
 
 from freehold.consumer import Claim, Ledger
 from freehold.consumer.batch import Delivery, Subscription, fold
 from freehold.consumer.gather import Gather
-from freehold.event import Place
+from freehold.consumer.parking import Lot, ParkedEvent, ParkedId
+from freehold.consumer.parking.queues import NOTHING, Aside
+from freehold.discreet import words_of
+from freehold.event import Event, Place
 from freehold.replica import Copies
+from freehold.service import Listen, Parking
 from freehold.store import OpenStore
 from freehold.telemetry import (
     OPERATION,
@@ -22,9 +30,22 @@ from freehold.telemetry import (
     continue_trace,
     is_traced,
     parse_traceparent,
+    record_failure,
     start_span,
     together,
 )
+
+
+class HandlerTimeout(Exception):
+    """A handler was cut off at its deadline; a failure of the event like any other."""
+
+
+class HandlerWaits(Exception):
+    """A handler raised what the policy calls transient: no failure of the event. Never leaves the consumer."""
+
+
+class Gone(Exception):
+    """A parked event is not there as it was read: somebody else dealt with it. Never leaves the consumer."""
 
 
 class Applier:
@@ -35,13 +56,26 @@ class Applier:
         store: The subscriber's own database.
         ledger: Its positions and guards.
         copies: Its replicas of this source, in the subscription's order.
+        lot: Its parked events.
+        policy: How long a handler may take, and which exceptions are transient.
     """
 
-    def __init__(self, subscription: Subscription, store: OpenStore, ledger: Ledger, copies: Sequence[Copies]) -> None:
+    def __init__(
+        self,
+        subscription: Subscription,
+        store: OpenStore,
+        ledger: Ledger,
+        copies: Sequence[Copies],
+        *,
+        lot: Lot,
+        policy: Parking,
+    ) -> None:
         self._subscription = subscription
         self._store = store
         self._ledger = ledger
         self._copies = copies
+        self._lot = lot
+        self._policy = policy
         self._gathered = Gather(self._copy)
 
     async def copy(self, batch: Sequence[Delivery]) -> None:
@@ -54,8 +88,10 @@ class Applier:
         if any(delivery.states for delivery in batch):
             await self._gathered(batch)
 
-    async def handle(self, claim: Claim, batch: Sequence[Delivery], until: int) -> Claim:
+    async def handle(self, claim: Claim, batch: Sequence[Delivery], until: int, aside: Aside = NOTHING) -> Claim:
         """Let the copies follow, then call the handlers and move the position to `until`, in one transaction.
+
+        What is set aside goes into the lot, and what is cleared out of it, in that transaction too.
 
         Returns:
             The claim at its new position.
@@ -63,10 +99,27 @@ class Applier:
         Raises:
             FencedError: Somebody else has claimed the partition; nothing but guarded copies was written.
             PeerError: The store does not answer, or conflicts did not end; the position tells what was committed.
+            HandlerWaits: A handler raised what the policy calls transient; the transaction is rolled back.
             Exception: What a handler raised; the transaction is rolled back.
         """
         await self.copy(batch)
-        return await self._store.transact(self._run, claim, batch, until)
+        return await self._store.transact(self._run, claim, batch, until, aside)
+
+    async def handle_parked(self, event: ParkedEvent, delivery: Delivery) -> bool:
+        """Let a parked event take effect, and take it out of the lot, in one transaction; raises as `handle` does.
+
+        Returns:
+            False when its handlers were not called, since it had taken effect already.
+
+        Raises:
+            Gone: It is not there as it was read; nothing but guarded copies was written.
+        """
+        await self.copy([delivery])
+        return await self._store.transact(self._run_parked, event, delivery)
+
+    async def drop_parked(self, event: ParkedEvent) -> bool:
+        """Take a parked event out of the lot without any effect; False when it is not there as it was read."""
+        return await self._store.transact(self._lot.remove, event)
 
     async def keep(self, claim: Claim, until: int) -> Claim:
         """Move the position alone, behind copies that are written; raises as `handle` does."""
@@ -86,11 +139,25 @@ class Applier:
             raise
         _end_spans(spans, None)
 
-    async def _run(self, tx: Any, claim: Claim, batch: Sequence[Delivery], until: int) -> Claim:
-        await self._call(tx, [delivery for delivery in batch if delivery.calls])
+    async def _run(self, tx: Any, claim: Claim, batch: Sequence[Delivery], until: int, aside: Aside) -> Claim:
+        if aside:
+            queue = ParkedId(claim.source, claim.topic_id, claim.partition, until)
+            for clearing in aside.cleared:
+                await self._lot.clear(tx, queue, clearing.key, clearing.before, erases=clearing.erases)
+            await self._lot.park(tx, aside.parked)
+        await self._call(tx, [each for each in batch if each.calls and each.offset not in aside.waiting])
         return await self._ledger.advance(tx, claim, until)
 
-    async def _call(self, tx: Any, calling: Sequence[Delivery]) -> None:
+    async def _run_parked(self, tx: Any, event: ParkedEvent, delivery: Delivery) -> bool:
+        # First: whoever else would take it out waits here or fails, before any handler has run.
+        if not await self._lot.remove(tx, event):
+            raise Gone
+        return not delivery.calls or await self._call(tx, [delivery])
+
+    async def _call(self, tx: Any, calling: Sequence[Delivery]) -> bool:
+        """Call the handlers of what has not taken effect yet; say whether there was any."""
+        if not calling:
+            return False
         source = self._subscription.source
         known = await self._ledger.applied(tx, source, {delivery.envelope.key for delivery in calling})
         reached: dict[str, Place] = {}
@@ -102,10 +169,26 @@ class Applier:
             for listen, event in delivery.calls:
                 with continue_trace(envelope.traceparent, f"handle {envelope.type}") as span:
                     self._describe(span, envelope.type)
-                    await listen.handler(tx, event)
+                    await self._call_handler(listen, tx, event)
             reached[envelope.key] = envelope.place
         if reached:
             await self._ledger.record(tx, source, reached)
+        return bool(reached)
+
+    async def _call_handler(self, listen: Listen, tx: Any, event: Event) -> None:
+        deadline = asyncio.timeout(self._policy.deadline_s)
+        try:
+            async with deadline:
+                try:
+                    await listen.handler(tx, event)
+                except self._policy.transient as error:
+                    raise HandlerWaits(words_of(error)) from error
+        except TimeoutError as error:
+            if not deadline.expired():
+                raise
+            raise HandlerTimeout(
+                f"the handler did not return within {self._policy.deadline_s:g} s and was cut off"
+            ) from error
 
     def _start_spans(self, batch: Sequence[Delivery]) -> list[Span]:
         """Start a span for each event whose trace is kept, beneath the span that published it."""
@@ -137,6 +220,5 @@ class Applier:
 def _end_spans(spans: list[Span], error: Exception | None) -> None:
     for span in spans:
         if error is not None:
-            span.record_exception(error)
-            span.set_status(Status(StatusCode.ERROR, type(error).__name__))
+            record_failure(span, error)
         span.end()

@@ -57,6 +57,11 @@ class Subscription:
             if listen.of == source:
                 self._calls.setdefault(listen.type, []).append((listen, Reader(listen.event)))
 
+    @property
+    def listened(self) -> frozenset[str]:
+        """The types that handlers take."""
+        return frozenset(self._calls)
+
     def read(self, record: Record) -> Delivery:
         """Decide what a record means here.
 
@@ -98,6 +103,18 @@ def fold(deliveries: Iterable[Delivery], number: int) -> list[State]:
     return list(newest.values())
 
 
+def read_fields(data: bytes, schema: int, entity_id: str, reader: Reader) -> dict[str, Any]:
+    """Read what a copy keeps of an entity's published state.
+
+    Raises:
+        EventRejected: It cannot be read, or is about another entity.
+    """
+    fields: dict[str, Any] = msgspec.to_builtins(reader.read(data, schema), builtin_types=(datetime,), str_keys=True)
+    if fields.pop("id", None) != entity_id:
+        raise EventRejected(f"its data is not about {entity_id!r}, which its key names")
+    return fields
+
+
 def take_batch(waiting: Sequence[Record], records_max: int, bytes_max: int) -> int:
     """Say how many of the waiting records make one batch: at least one, whatever its size."""
     size = 0
@@ -116,9 +133,4 @@ def size_of(records: Iterable[Record]) -> int:
 def _fields(envelope: Envelope, data: bytes, reader: Reader) -> dict[str, Any] | None:
     if envelope.erases:
         return None
-    fields: dict[str, Any] = msgspec.to_builtins(
-        reader.read(data, envelope.schema), builtin_types=(datetime,), str_keys=True
-    )
-    if fields.pop("id", None) != envelope.entity_id:
-        raise EventRejected(f"its data is not about {envelope.entity_id!r}, which its key names")
-    return fields
+    return read_fields(data, envelope.schema, envelope.entity_id, reader)

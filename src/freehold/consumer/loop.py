@@ -10,6 +10,7 @@ others go on. A failure of the reader ends the session whole: it leaves the grou
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 import time
@@ -20,14 +21,27 @@ from typing import Any
 from freehold.consumer import Claim, Ledger
 from freehold.consumer.apply import Applier
 from freehold.consumer.batch import Subscription
-from freehold.consumer.progress import ConsumerProgress, ConsumerState
+from freehold.consumer.parking import Lot, ParkedEvent
+from freehold.consumer.parking.letter import dead_letter
+from freehold.consumer.parking.retry import Retries
+from freehold.consumer.progress import ConsumerProgress, ConsumerState, PartitionProgress
 from freehold.consumer.worker import Worker
-from freehold.errors import FencedError, FreeholdError, IdentityError, OperatorError, PeerError, StoreUnavailable
+from freehold.discreet import words_of
+from freehold.errors import (
+    FencedError,
+    FreeholdError,
+    HeldError,
+    IdentityError,
+    OperatorError,
+    PeerError,
+    StoreUnavailable,
+)
 from freehold.replica import Copies
-from freehold.service import Service
+from freehold.service import Parking, Service
 from freehold.store import OpenStore
 from freehold.topic import Record, TopicIdentity
 from freehold.topic.admin import Topics
+from freehold.topic.dead import DeadLetters
 from freehold.topic.reader import Reader
 
 READ_WAIT_S = 0.1  # bounds how long holding a partition, or stopping, waits for the reader
@@ -37,6 +51,7 @@ IN_HAND_BYTES_MAX = 32 * 1024 * 1024
 CLAIM_TIMEOUT_S = 10.0
 RELEASE_TIMEOUT_S = 5.0
 IDENTITY_CHECK_S = 3.0
+HOLD_CHECK_S = 0.5
 ENDS_S = 1.0
 REPORT_S = 5.0
 RETRY_S_MIN = 0.2
@@ -57,6 +72,8 @@ class Consumer:
         store: The service's own store, open.
         ledger: Positions and guards in that store.
         copies: The service's replicas of this source, prepared, in the order of their declaration.
+        lot: The service's parked events, in that store.
+        dead_letters: The topic that is told of those that died.
     """
 
     def __init__(
@@ -69,10 +86,16 @@ class Consumer:
         store: OpenStore,
         ledger: Ledger,
         copies: Sequence[Copies],
+        lot: Lot,
+        dead_letters: DeadLetters,
     ) -> None:
         self.progress = ConsumerProgress(source)
         self._subscription = Subscription(service, source)
-        self._applier = Applier(self._subscription, store, ledger, copies)
+        self._policy = service.parking.get(source, Parking())
+        self._applier = Applier(self._subscription, store, ledger, copies, lot=lot, policy=self._policy)
+        self._lot = lot
+        self._dead_letters = dead_letters
+        self._copies = copies
         self._reader = reader
         self._topics = topics
         self._ledger = ledger
@@ -103,6 +126,7 @@ class Consumer:
         await asyncio.to_thread(self._thread.join, timeout_s)
         for _, task in self._workers.values():
             task.cancel()
+        await asyncio.to_thread(self._dead_letters.close)
         self.progress.state = ConsumerState.ENDED
         return not self._thread.is_alive()
 
@@ -152,7 +176,7 @@ class Consumer:
             return None
         return IdentityError(
             f"topic {found.name} was made anew: it was {known.topic_id}, and is {found.topic_id}; nothing of it is read "
-            f"until what was made of the former is rebuilt and its positions are dropped"
+            f"until its copies are rebuilt: freehold rebuild --of {self._subscription.source}"
         )
 
     def _wait_for_room(self) -> None:
@@ -214,7 +238,7 @@ class Consumer:
 
     def _pause(self, error: Exception, pause_s: float) -> None:
         is_expected = isinstance(error, FreeholdError)
-        text = str(error) if is_expected else f"{type(error).__name__}: {error}"
+        text = words_of(error)
         state = ConsumerState.STOPPED if isinstance(error, OperatorError) else ConsumerState.RETRYING
         self._enter(state, text, None if is_expected else error)
         self.progress.retry_at = time.time() + pause_s
@@ -235,15 +259,48 @@ class Consumer:
 
     async def _claim_each(self, topic_id: str, partitions: list[int]) -> list[Claim]:
         source = self._subscription.source
+        # A rebuilt copy may have taken the place of the one that was known, and have other fields.
+        for copies in self._copies:
+            await copies.prepare()
         return [await self._ledger.claim(source, topic_id, partition) for partition in partitions]
 
     async def _begin(self, claims: list[Claim]) -> None:
         for claim in claims:
-            worker = Worker(claim, self._subscription, self._applier, self._ledger, self.progress, self._has_room.set)
+            worker = self._make_worker(claim)
             task = self._loop.create_task(self._work(worker))
             self._workers[claim.partition] = (worker, task)
             self.progress.partitions[claim.partition] = worker.progress
         self._enter(ConsumerState.READING, "")
+
+    def _make_worker(self, claim: Claim) -> Worker:
+        progress = PartitionProgress(offset=claim.offset)
+        retries = Retries(
+            claim,
+            subscription=self._subscription,
+            applier=self._applier,
+            lot=self._lot,
+            policy=self._policy,
+            tell=self._tell,
+            total=self.progress,
+            progress=progress,
+        )
+        return Worker(
+            claim,
+            subscription=self._subscription,
+            applier=self._applier,
+            ledger=self._ledger,
+            retries=retries,
+            policy=self._policy,
+            total=self.progress,
+            progress=progress,
+            on_done=self._has_room.set,
+        )
+
+    async def _tell(self, events: Sequence[ParkedEvent]) -> None:
+        """Tell the topic of dead letters of these; raises TopicUnavailable or ConfigurationError."""
+        service, group = self._subscription.service, self._reader.group
+        letters = [dead_letter(event, service, group) for event in events]
+        await asyncio.to_thread(self._dead_letters.send, letters)
 
     async def _work(self, worker: Worker) -> None:
         try:
@@ -252,7 +309,7 @@ class Consumer:
             self._failure = error
         except Exception as error:
             log.exception("%s: applying %s failed", self._subscription.service, self._subscription.source)
-            self._failure = PeerError(f"applying failed: {type(error).__name__}: {error}")
+            self._failure = PeerError(f"applying failed: {words_of(error)}")
 
     def _take(self, by_partition: dict[int, list[Record]], count: int) -> None:
         self._handing -= count
@@ -277,9 +334,14 @@ class Consumer:
         await self._end(list(self._workers))
 
     async def _watch(self) -> None:
-        """See, now and then, whether the topic is still the one that the positions point into."""
+        """See, now and then, whether the topic is still the one that the positions point into, and nobody holds it."""
+        looked_at = time.monotonic()
         while True:
-            await asyncio.sleep(IDENTITY_CHECK_S)
+            await asyncio.sleep(HOLD_CHECK_S)
+            await self._look_for_hold()
+            if time.monotonic() - looked_at < IDENTITY_CHECK_S:
+                continue
+            looked_at = time.monotonic()
             try:
                 self._failure = await asyncio.to_thread(self._find_another_topic) or self._failure
             except FreeholdError as error:
@@ -291,6 +353,12 @@ class Consumer:
                 if self._is_silent and self.progress.state is ConsumerState.RETRYING:
                     self._enter(ConsumerState.READING, "")
                 self._is_silent = False
+
+    async def _look_for_hold(self) -> None:
+        """Let go at once when the copies are to be replaced: whoever has nothing to do would not notice the fence."""
+        with contextlib.suppress(PeerError):
+            if self._workers and await self._ledger.is_held(self._subscription.source):
+                self._failure = HeldError(self._subscription.source)
 
 
 def check_extents(topic: str, claims: Sequence[Claim], extents: Mapping[int, tuple[int, int]]) -> None:
@@ -306,9 +374,11 @@ def check_extents(topic: str, claims: Sequence[Claim], extents: Mapping[int, tup
         where = f"{topic}, partition {claim.partition}: the stored position {claim.offset}"
         if claim.offset < start:
             raise IdentityError(
-                f"{where} is before {start}, where the log begins now: events expired unread. Rebuild what was made of them"
+                f"{where} is before {start}, where the log begins now: events expired unread. Rebuild the copies: freehold "
+                f"rebuild"
             )
         if claim.offset > end:
             raise IdentityError(
-                f"{where} is after {end}, where the log ends: the log was truncated. Compare with the owner"
+                f"{where} is after {end}, where the log ends: the log was truncated. Rebuild the copies: freehold "
+                f"rebuild"
             )

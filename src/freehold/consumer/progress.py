@@ -35,12 +35,18 @@ class PartitionProgress:
         offset: The next record to apply; None before the first.
         end: The offset after the last record of the partition, as last heard.
         error: Why it is retrying or stopped; empty otherwise.
+        parked: Events of it that are parked, dead ones among them.
+        dead: Parked events that are not tried again by themselves.
+        oldest_parked_at: Since when the oldest is parked (epoch seconds); None when none is.
     """
 
     state: PartitionState = PartitionState.READING
     offset: int | None = None
     end: int | None = None
     error: str = ""
+    parked: int = 0
+    dead: int = 0
+    oldest_parked_at: float | None = None
 
     @property
     def lag(self) -> int | None:
@@ -58,6 +64,7 @@ class ConsumerProgress:
         error: Why it is retrying or stopped; empty otherwise.
         retry_at: When it tries again (epoch seconds); None unless it will.
         applied_total: Events that took effect, or were found to have taken effect already, since the process started.
+        parked_total: Events that were parked since the process started.
         skipped_total: Events that the service declares nothing for.
         last_lag_s: How long before it was applied the last event had been published.
         partitions: The partitions that this process has claimed.
@@ -68,6 +75,7 @@ class ConsumerProgress:
     error: str = ""
     retry_at: float | None = None
     applied_total: int = 0
+    parked_total: int = 0
     skipped_total: int = 0
     last_lag_s: float = 0.0
     partitions: dict[int, PartitionProgress] = dataclasses.field(default_factory=dict)

@@ -1,4 +1,8 @@
-"""Apply one partition, in order: batch by batch, again when the store fails, and never past an event that cannot be applied."""
+"""Apply one partition, in order: batch by batch, again when the store fails, and past an event that failed only when it is parked.
+
+While nothing is parked a batch asks nobody about it. Otherwise what waits behind a parked event joins it in the lot, in the
+transaction that moves the position past it (decision 16).
+"""
 
 from __future__ import annotations
 
@@ -10,15 +14,19 @@ import itertools
 import logging
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 
 from freehold.consumer import Claim, Ledger
-from freehold.consumer.apply import Applier
+from freehold.consumer.apply import Applier, HandlerWaits
 from freehold.consumer.batch import Delivery, Subscription, size_of, take_batch
+from freehold.consumer.parking import ParkedEvent
+from freehold.consumer.parking.decide import failed, failed_again, unreadable
+from freehold.consumer.parking.queues import Aside, NoRoom
+from freehold.consumer.parking.retry import Retries, note_failure
 from freehold.consumer.progress import ConsumerProgress, PartitionProgress, PartitionState
-from freehold.discreet import words_of
 from freehold.errors import EventRejected, FencedError, PeerError
+from freehold.service import Parking
 from freehold.topic import Record
 
 # One transaction's worth. Decoding a record takes some 10 µs, so a batch keeps the service's loop for about 5 ms.
@@ -35,12 +43,13 @@ KEEP_AFTER_S = 0.25
 log = logging.getLogger("freehold.consumer")
 
 
-class _Poisoned(Exception):
-    """One event cannot be applied; everything before it is. Never leaves this file."""
+class _StandsStill(Exception):
+    """An event cannot be applied and may not be parked; everything before it is done. Never leaves this file."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, pause_s_max: float = STOPPED_S_MAX) -> None:
         super().__init__(text)
         self.text = text
+        self.pause_s_max = pause_s_max
 
 
 class Worker:
@@ -51,26 +60,36 @@ class Worker:
         subscription: What a record means here.
         applier: Lets a batch take effect.
         ledger: Tells, after a failure, what was committed.
-        progress: The whole subscription's; the partition's own is kept in it.
+        retries: What is parked of the partition, and tries it again.
+        policy: What is parked when.
+        total: The whole subscription's progress.
+        progress: The partition's own.
         on_done: Called whenever a batch is done, so that reading goes on.
     """
 
     def __init__(
         self,
         claim: Claim,
+        *,
         subscription: Subscription,
         applier: Applier,
         ledger: Ledger,
-        progress: ConsumerProgress,
+        retries: Retries,
+        policy: Parking,
+        total: ConsumerProgress,
+        progress: PartitionProgress,
         on_done: Callable[[], None],
     ) -> None:
         self.claim = claim
-        self.progress = PartitionProgress(offset=claim.offset)
+        self.progress = progress
         self._subscription = subscription
         self._applier = applier
         self._ledger = ledger
-        self._total = progress
+        self._retries = retries
+        self._policy = policy
+        self._total = total
         self._on_done = on_done
+        self._batch: Sequence[Record] = ()
         self._waiting: collections.deque[Record] = collections.deque()
         self._batch_count = 0
         self._waiting_bytes = 0
@@ -82,6 +101,8 @@ class Worker:
         self._written = claim.offset
         self._keep_at: float | None = None
         self._is_position_sure = True
+        # Whether the queues hold all that the lot does: not when the answer to a commit that parked something was lost.
+        self._are_queues_sure = False
 
     @property
     def in_hand(self) -> int:
@@ -110,11 +131,21 @@ class Worker:
         self._arrived.set()
 
     async def run(self) -> None:
-        """Apply what is taken until closed.
+        """Apply what is taken until closed, and try again what is parked.
 
         Raises:
             FencedError: Somebody else has claimed the partition.
         """
+        # Before anything is applied: what is parked holds up its key.
+        await self._until_done(self._make_sure)
+        retrying = asyncio.create_task(self._retries.run())
+        try:
+            await self._apply_until_closed()
+        finally:
+            retrying.cancel()
+            await asyncio.gather(retrying, return_exceptions=True)
+
+    async def _apply_until_closed(self) -> None:
         while True:
             await self._wait_for_records()
             if self._closing:
@@ -125,11 +156,11 @@ class Worker:
             if count == 0:
                 self._arrived.clear()
                 continue
-            batch = [self._waiting.popleft() for _ in range(count)]
-            self._batch_count, self._batch_bytes = count, size_of(batch)
+            self._batch = [self._waiting.popleft() for _ in range(count)]
+            self._batch_count, self._batch_bytes = count, size_of(self._batch)
             self._waiting_bytes -= self._batch_bytes
-            await self._finish(batch)
-            self._batch_count = self._batch_bytes = 0
+            await self._until_done(self._attempt)
+            self._batch, self._batch_count, self._batch_bytes = (), 0, 0
             self._on_done()
 
     async def _wait_for_records(self) -> None:
@@ -155,37 +186,44 @@ class Worker:
 
     async def _keep_position(self) -> None:
         """Let the kept position follow what was written."""
-        if not self._is_position_sure:
-            await self._read_position()
+        await self._make_sure()
         if self._written is not None and self._written != self.claim.offset:
             self._is_position_sure = False
             self.claim = await self._applier.keep(self.claim, self._written)
             self._is_position_sure = True
         self._keep_at = None
 
-    async def _finish(self, batch: list[Record]) -> None:
-        """Apply the batch, however often that takes."""
-        for attempt in itertools.count():
+    async def _until_done(self, attempt: Callable[[], Awaitable[None]]) -> None:
+        """Do it, however often that takes; closing ends it undone."""
+        for number in itertools.count():
             try:
-                if not self._is_position_sure:
-                    await self._read_position()
-                await self._attempt(batch)
+                await attempt()
             except FencedError:
                 raise
+            except HandlerWaits as error:
+                self._enter(PartitionState.RETRYING, str(error))
+                pause_s = min(RETRY_S_MIN * 2**number, RETRY_S_MAX)
             except PeerError as error:
                 self._is_position_sure = False
                 self._enter(PartitionState.RETRYING, str(error))
-                pause_s = min(RETRY_S_MIN * 2**attempt, RETRY_S_MAX)
-            except _Poisoned as error:
-                # Its place for parking: error, raw record and position would go into one transaction here.
+                pause_s = min(RETRY_S_MIN * 2**number, RETRY_S_MAX)
+            except _StandsStill as error:
                 self._enter(PartitionState.STOPPED, error.text)
                 await self._try_to_keep_position()
-                pause_s = min(STOPPED_S_MIN * 2**attempt, STOPPED_S_MAX)
+                pause_s = min(STOPPED_S_MIN * 2**number, error.pause_s_max)
             else:
                 self._enter(PartitionState.READING, "")
                 return
             if await self._is_closed_within(pause_s * random.uniform(0.5, 1.0)):  # noqa: S311 -- spreads retries
                 return
+
+    async def _make_sure(self) -> None:
+        """Ask the store what took effect, if an answer of its was lost."""
+        if not self._is_position_sure:
+            await self._read_position()
+        if not self._are_queues_sure:
+            await self._retries.load()
+            self._are_queues_sure = True
 
     async def _read_position(self) -> None:
         """Let the position itself tell whether a commit took effect whose answer was lost.
@@ -200,57 +238,126 @@ class Worker:
             self._written = kept
         self._is_position_sure = True
 
-    async def _attempt(self, batch: list[Record]) -> None:
-        """Apply what of the batch is not applied yet, up to the first record that cannot be read."""
-        deliveries: list[Delivery] = []
-        unreadable: EventRejected | None = None
-        until = batch[-1].offset + 1
-        for record in batch:
+    async def _attempt(self) -> None:
+        """Apply what of the batch is not applied yet; what cannot be read goes where the policy says."""
+        await self._make_sure()
+        readable: list[Delivery] = []
+        refused: list[tuple[Record, EventRejected]] = []
+        for record in self._batch:
             if self._written is not None and record.offset < self._written:
                 continue
             try:
-                deliveries.append(self._subscription.read(record))
+                delivery = self._subscription.read(record)
             except EventRejected as error:
-                unreadable, until = error, record.offset
-                break
-        if deliveries:
-            await self._apply(deliveries, until)
-        if unreadable is not None:
-            raise _Poisoned(str(unreadable))
+                if readable:
+                    await self._apply(readable, record.offset)
+                    readable = []
+                refused.append((record, error))
+                continue
+            if refused:
+                await self._refuse(refused, record.offset)
+                refused = []
+            readable.append(delivery)
+        until = self._batch[-1].offset + 1
+        if readable:
+            await self._apply(readable, until)
+        if refused:
+            await self._refuse(refused, until)
 
     async def _apply(self, deliveries: Sequence[Delivery], until: int) -> None:
-        """Apply the deliveries, in halves when they fail, so that all before a poisonous one are applied."""
+        """Apply the deliveries, in halves when they fail, so that only the one that fails by itself is parked."""
+        if len(deliveries) == 1:
+            await self._apply_one(deliveries[0], until)
+            return
         try:
-            if any(delivery.calls for delivery in deliveries):
-                self.claim = await self._applier.handle(self.claim, deliveries, until)
-                self._keep_at = None
-            else:
-                await self._applier.copy(deliveries)
-                self._keep_at = self._keep_at or time.monotonic() + KEEP_AFTER_S
-            self._written = until
+            await self._take_effect(deliveries, until)
         except PeerError:
             raise
-        except Exception as error:
-            if len(deliveries) == 1:
-                raise self._poisoned(deliveries[0], error) from error
+        except Exception:  # noqa: BLE001 -- met again by whichever half it comes from
             half = len(deliveries) // 2
             await self._apply(deliveries[:half], deliveries[half].offset)
             await self._apply(deliveries[half:], until)
+
+    async def _apply_one(self, delivery: Delivery, until: int) -> None:
+        """Apply one event; park it when it has failed as often as the policy says."""
+        for attempts in itertools.count(1):
+            try:
+                await self._take_effect([delivery], until)
+            except (PeerError, HandlerWaits):
+                raise
+            except NoRoom as error:
+                raise _StandsStill(str(error), STOPPED_S_MIN) from error
+            except Exception as error:  # noqa: BLE001 -- whatever a handler raises is kept with the event
+                if attempts > self._policy.at_once:
+                    await self._park(delivery, error, attempts, until)
+                    return
+            else:
+                return
+
+    async def _take_effect(self, deliveries: Sequence[Delivery], until: int) -> None:
+        """Let these take effect, and move the position: with them, or soon after when they are for copies alone."""
+        aside = self._retries.queues.plan(deliveries, self._record_at)
+        if aside or any(delivery.calls for delivery in deliveries):
+            await self._commit(deliveries, until, aside)
         else:
-            self._note_applied(deliveries)
+            await self._applier.copy(deliveries)
+            self._keep_at = self._keep_at or time.monotonic() + KEEP_AFTER_S
+        self._written = until
+        self._note_applied(deliveries, aside)
 
-    def _poisoned(self, delivery: Delivery, error: Exception) -> _Poisoned:
-        envelope = delivery.envelope
-        where = f"{self._subscription.source}, partition {self.claim.partition}, offset {delivery.offset}"
-        return _Poisoned(
-            f"{where}: {envelope.type} of {envelope.key} cannot be applied: {words_of(error)}"
-        )
+    async def _commit(self, deliveries: Sequence[Delivery], until: int, aside: Aside) -> None:
+        self._are_queues_sure = not aside
+        self.claim = await self._applier.handle(self.claim, deliveries, until, aside)
+        self._retries.queues.note(aside)
+        self._are_queues_sure = True
+        self._keep_at = None
+        if aside.parked:
+            self._total.parked_total += len(aside.parked)
 
-    def _note_applied(self, deliveries: Sequence[Delivery]) -> None:
+    async def _park(self, delivery: Delivery, error: Exception, attempts: int, until: int) -> None:
+        """Park an event that failed, and move the position past it."""
+        event = failed(self.claim, self._record_at(delivery.offset), delivery, attempts - 1)
+        share = random.uniform(0.5, 1.0)  # noqa: S311 -- spreads retries
+        event = failed_again(event, error, policy=self._policy, at=event.parked_at, share=share)
+        try:
+            await self._set_aside([event], until)
+        except NoRoom as full:
+            raise _StandsStill(str(full), STOPPED_S_MIN) from error
+        note_failure(self._where, event, error)
+
+    async def _refuse(self, refused: Sequence[tuple[Record, EventRejected]], until: int) -> None:
+        """Park what cannot be read, or stand still before it."""
+        if self._policy.unreadable == "pause":
+            raise _StandsStill(str(refused[0][1]))
+        listened = self._subscription.listened
+        events = [unreadable(self.claim, record, error, listened=listened) for record, error in refused]
+        try:
+            await self._set_aside(events, until)
+        except NoRoom:
+            await self._set_aside_one_by_one(events)
+        for event, (_, reason) in zip(events, refused, strict=True):
+            note_failure(self._where, event, reason)
+
+    async def _set_aside(self, events: Sequence[ParkedEvent], until: int) -> None:
+        self._retries.queues.check_room(events)
+        await self._commit([], until, Aside(events))
+        self._written = self.progress.offset = until
+
+    async def _set_aside_one_by_one(self, events: Sequence[ParkedEvent]) -> None:
+        for event in events:
+            try:
+                await self._set_aside([event], event.id.offset + 1)
+            except NoRoom as error:
+                raise _StandsStill(str(error), STOPPED_S_MIN) from error
+
+    def _record_at(self, offset: int) -> Record:
+        return next(record for record in self._batch if record.offset == offset)
+
+    def _note_applied(self, deliveries: Sequence[Delivery], aside: Aside) -> None:
         self.progress.offset = self._written
         skipped = sum(not (delivery.states or delivery.calls) for delivery in deliveries)
         self._total.skipped_total += skipped
-        self._total.applied_total += len(deliveries) - skipped
+        self._total.applied_total += len(deliveries) - skipped - len(aside.waiting)
         published_at = datetime.fromisoformat(deliveries[-1].envelope.time)
         self._total.last_lag_s = (datetime.now(UTC) - published_at).total_seconds()
 

@@ -184,6 +184,9 @@ def _consumer(progress: Any) -> dict[str, Any]:
         plain["partitions"].setdefault(str(number), {})["lag"] = partition.lag
     if partitions:
         plain["lag"] = sum(partition.lag or 0 for partition in list(partitions.values()))
+    if hasattr(progress, "parked_total"):
+        plain["parked"] = sum(partition.parked for partition in list(partitions.values()))
+        plain["dead"] = sum(partition.dead for partition in list(partitions.values()))
     return plain
 
 

@@ -11,6 +11,7 @@ import asyncio
 import bisect
 import itertools
 import math
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -121,6 +122,12 @@ class Metrics:
         stopped = GaugeMetricFamily(
             "freehold_consumer_stopped", "1 when the partition stands still.", labels=("source", "partition")
         )
+        parked = GaugeMetricFamily(
+            "freehold_parked_events", "Events that are parked.", labels=("source", "partition", "state")
+        )
+        oldest = GaugeMetricFamily(
+            "freehold_parked_oldest_age_seconds", "Since when the oldest of them is.", labels=("source", "partition")
+        )
         for source, ask in self._health.consumers.items():
             progress = ask()
             if not hasattr(progress, "applied_total"):
@@ -132,7 +139,11 @@ class Metrics:
                 if partition.lag is not None:
                     behind.add_metric((source, str(number)), partition.lag)
                 stopped.add_metric((source, str(number)), float(partition.state == "stopped"))
-        yield from (applied, lag_s, state, behind, stopped)
+                parked.add_metric((source, str(number), "waiting"), partition.parked - partition.dead)
+                parked.add_metric((source, str(number), "dead"), partition.dead)
+                since = partition.oldest_parked_at
+                oldest.add_metric((source, str(number)), 0.0 if since is None else max(0.0, time.time() - since))
+        yield from (applied, lag_s, state, behind, stopped, parked, oldest)
 
     def _request_durations(self) -> Metric:
         family = HistogramMetricFamily(

@@ -21,7 +21,7 @@ from freehold.runtime.converging import add_routes
 from freehold.runtime.health import Health
 from freehold.runtime.lifespan import Lifespan
 from freehold.runtime.metrics import Metrics
-from freehold.runtime.parts import check_store, make_copies, make_ledger, make_source
+from freehold.runtime.parts import check_store, make_copies, make_ledger, make_lot, make_source
 from freehold.runtime.settings import Settings, default_instance
 from freehold.service import Service
 
@@ -169,11 +169,12 @@ class RunningService:
     async def _start_consumer(self, source: str) -> None:
         await asyncio.to_thread(_import_events)
         from freehold.consumer.loop import Consumer
+        from freehold.topic.dead import DeadLetters
         from freehold.topic.reader import Reader
 
+        address, own = self.settings.kafka(), self.settings.qualified(self.service.name)
         # A group for each subscription: one that stops or rejoins must not disturb the service's others.
-        group = f"{self.settings.qualified(self.service.name)}.{source}"
-        reader = Reader(self.settings.kafka(), self.settings.qualified(source), group, self.settings.instance or None)
+        reader = Reader(address, self.settings.qualified(source), f"{own}.{source}", self.settings.instance or None)
         consumer = Consumer(
             self.service,
             source,
@@ -181,6 +182,8 @@ class RunningService:
             topics=self.topics,
             store=self.service.store,
             ledger=make_ledger(self.service),
+            lot=make_lot(self.service),
+            dead_letters=DeadLetters(address, own, self.topics, self.service.topic.replication_factor),
             copies=[
                 self._arrivals.watched(number)
                 for number, each in enumerate(self.service.replicates)

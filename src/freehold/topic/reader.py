@@ -45,6 +45,7 @@ class Reader:
 
     def __init__(self, address: KafkaAddress, topic: str, group: str, instance: str | None) -> None:
         self.topic = topic
+        self.group = group
         self._settings = address.client_config() | self._group_settings(group, instance)
         self._consumer: Consumer | None = None
         self._failure: Exception | None = None

@@ -9,6 +9,7 @@ fails for good is found by the caller, who begins again from what was not acknow
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
@@ -64,7 +65,13 @@ class Writer:
         self.last_error = ""
         self._producer = Producer({**self._address.client_config(), **self._settings()}, logger=log)
 
-    def send(self, key: str, value: bytes, headers: list[tuple[str, bytes]], shipment: Shipment) -> bool:
+    def send(
+        self,
+        key: str | bytes | None,
+        value: bytes | None,
+        headers: Sequence[tuple[str, bytes | None]],
+        shipment: Shipment,
+    ) -> bool:
         """Queue a record behind those sent before it.
 
         Returns:

@@ -10,8 +10,11 @@ import msgspec
 from freehold.consumer import Claim
 from freehold.consumer.batch import Delivery
 from freehold.consumer.parking import ERROR_CHARS_MAX, TRACEBACK_CHARS_MAX, ParkedEvent, ParkedId, ParkedState
+from freehold.errors import EventRejected
+from freehold.event import Place
 from freehold.service import Parking
 from freehold.topic import Record
+from freehold.topic.cloudevents import decode_record
 
 # Named in place of a class: running the same code again would read the same.
 UNREADABLE = "Unreadable"
@@ -47,20 +50,17 @@ def unreadable(claim: Claim, record: Record, error: Exception, *, listened: froz
     at = now()
     headers = {name: _text(value) for name, value in record.headers}
     event_type = headers.get("ce_type", "")
-    return ParkedEvent(
+    event = ParkedEvent(
         id=_id(claim, record),
         record=record,
         type=event_type,
         event_id=headers.get("ce_id", ""),
+        place=_place(record),
         for_handlers=event_type in listened if event_type else bool(listened),
         state=ParkedState.DEAD,
         parked_at=at,
-        attempts=1,
-        first_failed_at=at,
-        last_failed_at=at,
-        error_type=UNREADABLE,
-        error=_cut(str(error), ERROR_CHARS_MAX),
     )
+    return unreadable_now(event, error, at)
 
 
 def failed_again(event: ParkedEvent, error: Exception, *, policy: Parking, at: datetime, share: float) -> ParkedEvent:
@@ -96,6 +96,23 @@ def failed_again(event: ParkedEvent, error: Exception, *, policy: Parking, at: d
     )
 
 
+def unreadable_now(event: ParkedEvent, error: Exception, at: datetime) -> ParkedEvent:
+    """Decide what becomes of a parked event that cannot be read: it is dead until other code reads it."""
+    return msgspec.structs.replace(
+        event,
+        state=ParkedState.DEAD,
+        error_type=UNREADABLE,
+        error=_cut(str(error), ERROR_CHARS_MAX),
+        traceback="",
+        attempts=event.attempts + 1,
+        first_failed_at=event.first_failed_at or at,
+        last_failed_at=at,
+        retry_at=None,
+        intent=None,
+        is_told=False,
+    )
+
+
 def record_to_try(event: ParkedEvent) -> Record:
     """Give the record that is tried: as it lay there, or with the value that an operator wrote."""
     return event.record if event.edited is None else msgspec.structs.replace(event.record, value=event.edited)
@@ -117,6 +134,14 @@ def _parked(claim: Claim, record: Record, delivery: Delivery) -> ParkedEvent:
         state=ParkedState.BEHIND,
         parked_at=now(),
     )
+
+
+def _place(record: Record) -> Place | None:
+    """Read the place of an event whose data cannot be read; None when there is not even an envelope."""
+    try:
+        return decode_record(record)[0].place
+    except EventRejected:
+        return None
 
 
 def _text(value: bytes | None) -> str:

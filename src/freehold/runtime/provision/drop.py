@@ -12,6 +12,7 @@ from pymongo import MongoClient
 from pymongo.errors import OperationFailure
 
 from freehold.topic.address import KafkaAddress
+from freehold.topic.dead import SUFFIX
 from freehold.topic.rights import every_right
 
 TIMEOUT_S = 10
@@ -45,13 +46,13 @@ def drop_mongo(admin_url: str, name: str) -> None:
 
 
 def drop_kafka(admin_url: str, name: str) -> None:
-    """Delete the topic and the rights of that name, if they are there; a user without rights reaches nothing."""
+    """Delete the topics and the rights of that name, if they are there; a user without rights reaches nothing."""
     admin = AdminClient({**KafkaAddress.parse(admin_url).client_config(), "log_level": "0"})
-    [deleted] = admin.delete_topics([name], request_timeout=TIMEOUT_S).values()
-    try:
-        deleted.result(TIMEOUT_S)
-    except KafkaException as error:
-        if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
-            raise
+    for deleted in admin.delete_topics([name, name + SUFFIX], request_timeout=TIMEOUT_S).values():
+        try:
+            deleted.result(TIMEOUT_S)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise
     for taken in admin.delete_acls([every_right(f"User:{name}")], request_timeout=TIMEOUT_S).values():
         taken.result(TIMEOUT_S)

@@ -115,4 +115,11 @@ def _consumer_lag(consumer: dict[str, Any]) -> str:
     each = partitions.values() if isinstance(partitions, dict) else partitions
     behind = sum(partition.get("lag") or 0 for partition in each)
     stopped = [partition for partition in each if partition.get("state") == "stopped"]
-    return f"{behind:,} behind" + (f", {len(stopped)} partitions stopped" if stopped else "")
+    words = [f"{behind:,} behind"]
+    if stopped:
+        words.append(f"{len(stopped)} partitions stopped")
+    for state in ("parked", "dead"):
+        count = sum(partition.get(state) or 0 for partition in each)
+        if count:
+            words.append(f"{count:,} {state}")
+    return ", ".join(words)
