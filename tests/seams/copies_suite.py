@@ -10,8 +10,11 @@ from typing import Any
 
 import pytest
 
+from freehold.errors import StoreUnavailable
 from freehold.event import Place
+from freehold.http.token import Written
 from freehold.replica import Copies, Reached, State
+from freehold.replica.arrival import Arrivals
 from tests.seams.product import CUSTOMERS, PUBLISHES, Product
 
 ANN = {"name": "Ann", "email": "ann@example.org", "credit": 5, "tags": ["new"]}
@@ -262,3 +265,74 @@ class CopiesSuite:
         await store.transact(self.order, "o1")
 
         assert await copies.reach(["c1"]) == {}
+
+    async def test_who_waits_is_told_of_what_another_process_writes(self, store: Any, copies: Copies) -> None:
+        """Nothing in this process applies it: only the store knows."""
+        arrivals = Arrivals([(CUSTOMERS, copies)])
+        await self.bring(copies, state(at(1), ANN))
+        waiting = [asyncio.create_task(arrivals.wait([wanted(2, key)], 20)) for key in ("user/c1", "user/c2")]
+        done, _ = await asyncio.wait(waiting, timeout=0.2)
+
+        await self.bring(self.product.make_copies(store, CUSTOMERS), state(at(2), BEN), state(at(5), BEN, "c2"))
+
+        assert not done
+        assert await asyncio.gather(*waiting) == [[], []]
+
+    async def test_who_waits_is_woken_by_the_own_consumer_once_all_has_followed(
+        self, store: Any, copies: Copies
+    ) -> None:
+        arrivals = Arrivals([(CUSTOMERS, copies)])
+        watched = arrivals.watched(0)
+        await self.bring(copies, state(at(1), ANN))
+        await store.transact(self.order, "o1")
+        waiting = asyncio.create_task(arrivals.wait([wanted(2)], 20))
+
+        await watched.apply([state(at(2), BEN)])
+        done, _ = await asyncio.wait([waiting], timeout=0.2)
+        await watched.embed([state(at(2), BEN)])
+
+        assert not done
+        assert await waiting == []
+        assert (await self.product.read_orders(store))["o1"]["name"] == "Ben"
+
+    async def test_wait_in_vain_says_how_far_each_copy_is(self, copies: Copies) -> None:
+        async def ask_parked(source: str, keys: Any) -> set[str]:
+            assert (source, set(keys)) == ("users", {f"user/{name}" for name in ("c1", "gone", "never", "stuck")})
+            return {"user/stuck"}
+
+        arrivals = Arrivals([(CUSTOMERS, copies)], ask_parked)
+        await self.bring(
+            copies, *(state(at(1), ANN, name) for name in ("c1", "stuck", "here")), state(at(3), None, "gone")
+        )
+        asked = [
+            wanted(2),
+            wanted(4, "user/gone"),
+            wanted(1, "user/never"),
+            wanted(2, "user/stuck"),
+            wanted(1, "user/here"),
+        ]
+        elsewhere = [Written("orders", "order/1", 1, 9, 0, 0), Written("users", "invoice/c1", 1, 9, 0, 0)]
+
+        found = await arrivals.wait([*asked, *elsewhere], 0.1)
+
+        assert [(each.entity, each.found.version if each.found else None, each.state) for each in found] == [
+            ("user/c1", 1, "behind"),
+            ("user/gone", 3, "deleted"),
+            ("user/never", None, "behind"),
+            ("user/stuck", 1, "parked"),
+        ]
+
+    async def test_copy_that_was_seen_is_not_looked_at_again_for_a_while(self, store: Any, copies: Copies) -> None:
+        arrivals = Arrivals([(CUSTOMERS, copies)])
+        await self.bring(copies, state(at(2), ANN))
+        assert await arrivals.wait([wanted(2)], 0) == []
+        await store.close()
+
+        assert await arrivals.wait([wanted(2)], 0) == []
+        assert await arrivals.wait([wanted(1)], 0) == []
+        with pytest.raises(StoreUnavailable):
+            await arrivals.wait([wanted(3)], 0)
+
+
+def wanted(version: int, key: str = "user/c1") -> Written:
+    return Written("users", key, 1, version, 0, 0)

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from freehold.consumer.parking import Intent, Lot, ParkedEvent, ParkedId, ParkedState
+from freehold.consumer.parking.among import PAGE, parked_among
 from freehold.event import Place
 from freehold.topic import Record
 from tests.seams.product import PUBLISHES, Product
@@ -190,6 +191,17 @@ class LotSuite:
         of_one = await lot.scan(source="users", partition=1)
         assert [event.id for event in of_one] == [event.id for event in events[4:]]
         assert (await lot.count("users"), await lot.count("payments"), await lot.count("none")) == (6, 1, 0)
+
+    async def test_entities_with_parked_events_are_found_among_others(self, store: Any, lot: Lot) -> None:
+        many = [parked(offset, key=f"user/u{offset}".encode()) for offset in range(PAGE + 10)]
+        await store.transact(
+            lot.park, [*many, parked(1, key=None, partition=1), parked(9, b"user/x", source="payments")]
+        )
+
+        wanted = {"user/u3", f"user/u{PAGE + 5}", "user/x", "user/never"}
+
+        assert await parked_among(lot, "users", wanted) == {"user/u3", f"user/u{PAGE + 5}"}
+        assert await parked_among(lot, "none", wanted) == set()
 
     async def test_what_is_asked_is_found_by_its_partition(self, store: Any, lot: Lot) -> None:
         events = [parked(1), parked(2, intent=Intent.DISCARD), parked(3, partition=1, intent=Intent.REDRIVE)]
