@@ -139,7 +139,8 @@ class Consumer:
             try:
                 self._read_session()
             except Exception as error:  # noqa: BLE001 -- even a bug must be seen in `progress`, and not end the thread in silence
-                pause_s = RETRY_S_MIN if self.progress.applied_total > applied else min(pause_s * 2, RETRY_S_MAX)
+                is_new = self.progress.applied_total > applied or isinstance(error, HeldError)
+                pause_s = RETRY_S_MIN if is_new else min(pause_s * 2, RETRY_S_MAX)
                 self._pause(error, STOPPED_S if isinstance(error, IdentityError) else pause_s)
 
     def _read_session(self) -> None:
