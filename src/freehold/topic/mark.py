@@ -3,7 +3,7 @@
 Kafka compacts what lies in closed segments, and closes one only when something is appended to it. So on a partition that
 fell silent after an erasure, what was said of the person before would stay for ever, whatever the topic's settings promise.
 A mark is a CloudEvent of its owner about no entity of anybody's: a reader skips it by its declarations. It always has the same
-key for the same partition, so compaction leaves one of them (decision 18).
+key for the same partition, so compaction leaves one of them (decision 4).
 """
 
 from __future__ import annotations

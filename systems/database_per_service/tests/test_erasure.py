@@ -148,8 +148,9 @@ class Shop:
             await connection.close()
 
     def _documents(self, words: list[bytes]) -> set[str]:
+        client: pymongo.MongoClient[Any]
         with pymongo.MongoClient(self._store_url("orders")) as client:
-            database = client.get_default_database()
+            database: Any = client.get_default_database()
             names = database.list_collection_names()
             assert {"orders", "customers", "placings", "freehold_outbox"} <= set(names)
             return {
