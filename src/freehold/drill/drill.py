@@ -11,6 +11,7 @@ from freehold.drill.history import history_of
 from freehold.drill.observed import Difference
 from freehold.drill.report import DIFFERENCES_KEPT_MAX, Report, count_differences, summarise
 from freehold.drill.schedule import Choice, Schedule
+from freehold.drill.stage import Missed
 from freehold.drill.trial import Steps, Trial
 from freehold.drill.waiting import POLL_S
 from freehold.errors import DrillError
@@ -147,7 +148,7 @@ class Drill:
         for each in list(self._open):
             try:
                 next(each.steps)
-            except StopIteration:
+            except (StopIteration, Missed):
                 self._open.remove(each)
         self._tell("")
         time.sleep(POLL_S)

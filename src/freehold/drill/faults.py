@@ -14,7 +14,7 @@ import time
 from confluent_kafka import Producer
 
 from freehold.drill.oplog import lose_history
-from freehold.drill.stage import end_process, start_instance
+from freehold.drill.stage import Missed, end_process, start_instance
 from freehold.drill.trial import Steps, Trial
 from freehold.runtime.supervisor.child import is_ready
 from freehold.runtime.supervisor.state import PROCESSES
@@ -29,9 +29,12 @@ REPEAT_LIMIT_S = 60.0
 def kill(trial: Trial, victim: str) -> Steps:
     """End a process by kill -9; whoever runs it starts it again."""
     fault = f"kill {victim}"
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(trial.stage.pid(victim), signal.SIGKILL)
-        trial.kill_count += 1
+    pid = trial.stage.pid(victim)
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        raise Missed(f"{victim} ended by itself") from None
+    trial.kill_count += 1
     trial.counts[fault] += 1
     yield from trial.recovery(fault, victim)
 

@@ -32,6 +32,10 @@ PROGRAM: tuple[str, ...] = ("-m", "freehold")
 NOT_PASSED_ON = ("FREEHOLD_", "PYTEST_", "OTEL_")
 
 
+class Missed(Exception):
+    """What a fault was to be done to is not there at this moment; the fault is left out."""
+
+
 @dataclass(frozen=True)
 class Finished:
     """A command that has ended: its code, what it wrote, how long it took."""
@@ -158,11 +162,11 @@ class Stage:
         """Give the process id of a process that is there.
 
         Raises:
-            DrillError: It is not there right now.
+            Missed: It is not there right now.
         """
         found = self.status()[name].pid
         if found is None:
-            raise DrillError(f"{name} has no process right now")
+            raise Missed(f"{name} has no process right now")
         return found
 
     def url(self, name: str) -> str:
