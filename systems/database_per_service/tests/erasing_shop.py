@@ -1,11 +1,11 @@
-"""The system with a topic that is compacted at once, and a way to fail that quotes a person: what an erasure must reach."""
+"""The system with a topic that is compacted at once, and ways to fail that quote a person: what an erasure must reach."""
 
 from __future__ import annotations
 
 import dataclasses
 from typing import Any
 
-from freehold import System
+from freehold import Event, Listen, Parking, System
 from freehold.service import Topic
 from systems.database_per_service.gateway.gateway import gateway
 from systems.database_per_service.orders.service import orders
@@ -14,6 +14,17 @@ from systems.database_per_service.users.store import store
 
 COMPACTED_AFTER_MS = 1_000
 FAIL = b"x-fail"
+
+
+class NewName(Event, entity="user"):
+    """What orders reads of UserUpdated, to be refused."""
+
+    id: str
+    name: str
+
+
+async def refuse(_tx: Any, event: NewName) -> None:
+    raise ValueError(event.name)
 
 
 def fail_on_demand(app: Any) -> Any:
@@ -42,7 +53,11 @@ system = System(
             app=fail_on_demand(users.app),
             topic=Topic(full_history_ms=0, compacted_after_ms=COMPACTED_AFTER_MS),
         ),
-        orders,
+        dataclasses.replace(
+            orders,
+            listens=[Listen(NewName, refuse, of="users", name="UserUpdated")],
+            parking={"users": Parking(at_once=0, attempts=1)},
+        ),
     ],
     gateway=gateway,
 )
