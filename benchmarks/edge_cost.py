@@ -1,4 +1,4 @@
-"""What the edge adds to a request, in microseconds of CPU: without an SDK, with a trace that comes in, with an SDK.
+"""What the edge adds to a request, in microseconds of CPU: without an SDK, with a trace that comes in, with tokens, with an SDK.
 
 Run `python -m benchmarks.edge_cost`. The application beneath answers at once, so the difference is the edge's alone.
 Source of decision 10.
@@ -14,7 +14,11 @@ import uvloop
 from rich.console import Console
 
 from benchmarks.figure import Figure, machine, show
+from freehold.event import OutboxRow
 from freehold.http.edge import Edge
+from freehold.http.read_your_writes import ReadYourWrites
+from freehold.http.token import TokenKey
+from freehold.http.written import note_written
 from freehold.runtime.health import Health
 from freehold.runtime.metrics import Metrics
 
@@ -31,6 +35,9 @@ HEADERS = [
 ]
 ANSWER = [(b"content-type", b"application/json"), (b"content-length", b"2"), (b"etag", b'"1"')]
 
+MEMORY = ReadYourWrites(TokenKey("the key of a benchmark"), "users")
+ROWS = [OutboxRow("user/018f3c5e-7a10-7cc4-9d3a-5b1f0e2d4c6b", 7, 0, "users.UserUpdated", b"", b"{}")]
+
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
     """Answer at once."""
@@ -40,11 +47,19 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": b"{}"})
 
 
+async def writing_app(scope: Any, receive: Any, send: Any) -> None:
+    """Answer as after a transaction that published one event."""
+    note_written("users", 1, ROWS)
+    await app(scope, receive, send)
+
+
 def main() -> None:
     """Measure and print."""
     figures = [
         uvloop.run(_figure("edge, no SDK", HEADERS)),
         uvloop.run(_figure("edge, no SDK, trace comes in", _traced())),
+        uvloop.run(_figure("the same, what clients write is remembered", _traced(), memory=MEMORY)),
+        uvloop.run(_figure("the same, and the request has written", _traced(), asked=writing_app, memory=MEMORY)),
     ]
     _set_up_sdk()
     figures.append(uvloop.run(_figure("edge, SDK, kept and dropped by an exporter that does nothing", _traced())))
@@ -52,12 +67,16 @@ def main() -> None:
     print(machine())
 
 
-async def _figure(name: str, headers: list[tuple[bytes, bytes]]) -> Figure:
+async def _figure(
+    name: str, headers: list[tuple[bytes, bytes]], *, asked: Any = app, memory: ReadYourWrites | None = None
+) -> Figure:
     metrics = Metrics("users", Health("users"))
-    edge = Edge(app, service="users", observe=metrics.observe, cursor_key=b"k" * 32, is_ready=lambda: True)
+    edge = Edge(
+        asked, service="users", observe=metrics.observe, cursor_key=b"k" * 32, is_ready=lambda: True, memory=memory
+    )
     costs = []
     for _ in range(RUNS):
-        bare_us = await _cost_us(app, headers)
+        bare_us = await _cost_us(asked, headers)
         costs.append(await _cost_us(edge, headers) - bare_us)
     spread = f"{min(costs):.0f} to {max(costs):.0f} in {RUNS} runs"
     return Figure(name=name, value=statistics.median(costs), unit="us CPU/request", limit_name=spread, wanted="30")

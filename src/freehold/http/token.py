@@ -44,7 +44,7 @@ _PACKED_BYTES_MAX = TOKEN_CHARACTERS_MAX * 3 // 4 - _NAME_BYTES - _SIGNATURE_BYT
 _Number = Annotated[int, msgspec.Meta(ge=0)]
 
 
-class Written(msgspec.Struct, frozen=True, array_like=True):
+class Written(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """An entity that was changed: whose it is, its key ("user/42"), its place, and when, in seconds since 1970."""
 
     service: str
@@ -143,7 +143,7 @@ def furthest(written: Iterable[Written], now: float) -> list[Written]:
         known = found.get((each.service, each.key))
         if abs(now - each.at) <= LIFE_S and (known is None or known.place < each.place):
             found[each.service, each.key] = each
-    return sorted(found.values(), key=lambda each: -each.at)
+    return sorted(found.values(), key=_newest_first)
 
 
 def merge(written: Iterable[Written], now: float) -> tuple[list[Written], int]:
@@ -155,6 +155,10 @@ def merge(written: Iterable[Written], now: float) -> tuple[list[Written], int]:
     ordered = furthest(written, now)
     kept = _fitting(ordered)
     return kept, len(ordered) - len(kept)
+
+
+def _newest_first(written: Written) -> int:
+    return -written.at
 
 
 def _fitting(ordered: Sequence[Written]) -> list[Written]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextvars import ContextVar
-from itertools import islice
 
 from freehold.event import OutboxRow
 from freehold.http.token import ENTITIES_MAX, Written
@@ -37,16 +36,17 @@ class Notes:
             At most ENTITIES_MAX of them, and how many more there are.
         """
         self._is_closed = True
-        last: dict[tuple[str, str], tuple[int, OutboxRow]] = {}
+        met: set[tuple[str, str]] = set()
+        listed: list[Written] = []
         for owner, epoch, rows in reversed(self._commits):
             for row in reversed(rows):
-                last.setdefault((owner, row.key), (epoch, row))
+                entity = owner, row.key
+                if entity not in met:
+                    met.add(entity)
+                    if len(listed) < ENTITIES_MAX:
+                        listed.append(Written(owner, row.key, epoch, row.version, row.index, int(now)))
         self._commits = []
-        listed = [
-            Written(owner, row.key, epoch, row.version, row.index, int(now))
-            for (owner, _), (epoch, row) in islice(last.items(), ENTITIES_MAX)
-        ]
-        return listed, len(last) - len(listed)
+        return listed, len(met) - len(listed)
 
 
 # Tasks and threads that a request starts share its notes.

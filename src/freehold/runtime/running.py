@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from freehold.consumer.parking.among import parked_among
 from freehold.errors import FreeholdError, PeerError, StoreUnavailable
 from freehold.http.edge import Edge, Limits
 from freehold.http.internal import InternalRoutes
@@ -22,6 +23,7 @@ from freehold.runtime.health import Health
 from freehold.runtime.lifespan import Lifespan
 from freehold.runtime.metrics import Metrics
 from freehold.runtime.parts import check_store, make_copies, make_ledger, make_lot, make_source
+from freehold.runtime.rebuilding import prepare_own_copies
 from freehold.runtime.settings import Settings, default_instance
 from freehold.service import Service
 
@@ -66,7 +68,7 @@ class RunningService:
         self.internal = InternalRoutes(service.name, settings.internal_key)
         add_routes(self)
         # Even without consumers in this process: whoever asks it waits for what another one writes.
-        self._arrivals = Arrivals([(each, make_copies(service, each)) for each in service.replicates])
+        self._arrivals = Arrivals([(each, make_copies(service, each)) for each in service.replicates], self._parked)
         self.app = Edge(
             app,
             service=service.name,
@@ -107,8 +109,9 @@ class RunningService:
         ran = await _until_answered(store.migrate)
         if ran:
             _logger.info("migrated: %s", ", ".join(ran))
-        for replica in self.service.replicates:
-            await _until_answered(make_copies(self.service, replica).prepare)
+        self.health.notes = await _until_answered(lambda: prepare_own_copies(self.service))
+        for note in self.health.notes.values():
+            _logger.warning("%s", note)
         self.health.store = store
         self.metrics.store = store
         self.health.waits_for = "the application"
@@ -139,6 +142,9 @@ class RunningService:
         stops.append(self._lifespan.stop())
         await asyncio.gather(*stops)
         await _bounded("store", self.service.store.close(), CLOSE_S)
+
+    async def _parked(self, source: str, keys: Collection[str]) -> Collection[str]:
+        return await parked_among(make_lot(self.service), source, keys)
 
     def _memory(self) -> ReadYourWrites | None:
         key, settings = self.settings.token_key(), self.settings

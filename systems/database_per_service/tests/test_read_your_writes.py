@@ -254,6 +254,25 @@ async def test_erased_user_is_waited_for_and_then_read_as_erased(shop: Shop, doo
     assert names_in(answer) == {None}
 
 
+async def test_copy_whose_event_is_parked_is_said_to_be_parked(shop: Shop, door: httpx.AsyncClient) -> None:
+    """Waiting does not help: somebody must act, or write a newer state."""
+    user = await shop.make_customer(name="Ada Lovelace")
+    await shop.order(user["id"])
+    database = shop.orders.service.store.database
+    await database.command({"collMod": "customers", "validator": {"name": {"$ne": "Ada Poison"}}})
+    try:
+        token = await rename(door, user, "Ada Poison")
+        late = await parked(door, user, token)
+        newer = await rename(door, user, "Ada King", **{TOKEN: token})
+        answer = await listed(door, user, newer)
+    finally:
+        await database.command({"collMod": "customers", "validator": {}})
+
+    assert late.status_code == 503
+    assert [(copy["state"], copy["found"]["version"]) for copy in late.json()["copies"]] == [("parked", 1)]
+    assert names_in(answer) == {"Ada King"}
+
+
 @pytest.mark.parametrize("bad", ["", "x", "cut", "changed", "A" * 3_000, "five"])
 async def test_what_is_no_token_is_refused_by_name(shop: Shop, scene: Scene, door: httpx.AsyncClient, bad: str) -> None:
     user = await shop.make_customer()
@@ -366,6 +385,15 @@ async def test_gateway_that_does_not_remember_sets_no_cookie(shop: Shop, door: h
     answer = await door.put(f"/users/{user['id']}", json={"name": "Ada King", "email": user["email"]})
 
     assert "set-cookie" not in answer.headers
+
+
+async def parked(door: httpx.AsyncClient, user: dict[str, Any], token: str) -> httpx.Response:
+    """Read until the copy is said to be parked: it is tried a few times before."""
+    async with asyncio.timeout(20):
+        while True:
+            answer = await listed(door, user, token, **{"Freehold-Wait": "0.1"})
+            if answer.json()["copies"][0]["state"] == "parked":
+                return answer
 
 
 def swapped(token: str) -> str:
