@@ -2,20 +2,57 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
+from freehold.converge.audit import Audit, Rest
+from freehold.converge.audit_route import Line, add_route, line_of
 from freehold.converge.owner import OwnerRoutes, Shipped
-from freehold.runtime.parts import make_owned
+from freehold.converge.repair import Repair
+from freehold.converge.settle import Settle
+from freehold.converge.source import Source
+from freehold.runtime.parts import make_copy_rows, make_ledger, make_owned
+from freehold.runtime.rebuilding import add_epoch_routes, add_rebuild_routes
+from freehold.service import Replica
 
 if TYPE_CHECKING:
     from freehold.runtime.running import RunningService
 
 
 def add_routes(running: RunningService) -> None:
-    """Let a service be asked over its internal routes for what it owns."""
-    OwnerRoutes(running.service, lambda entity: make_owned(running.service, entity), lambda: _ends(running)).add_to(
-        running.internal
-    )
+    """Let a service be asked over its internal routes for what it owns, and to compare its copies."""
+    service = running.service
+    OwnerRoutes(service, lambda entity: make_owned(service, entity), lambda: _ends(running)).add_to(running.internal)
+    if service.replicates:
+        add_route(running.internal, service, lambda replica, repair: _run_audit(running, replica, repair))
+    add_epoch_routes(running)
+    add_rebuild_routes(running)
+
+
+@contextlib.asynccontextmanager
+async def auditing(
+    running: RunningService, replica: Replica, *, repair: bool = False, rest: Rest | None = None
+) -> AsyncIterator[Audit]:
+    """Give the audit of one replica; its connection to the owner is closed at the end.
+
+    Raises:
+        ConfigurationError: It is not set where the owner is.
+    """
+    service = running.service
+    source = Source(running.settings.peer(replica.of), replica.entity)
+    settle = Settle(replica, source, make_ledger(service))
+    embedded = [make_copy_rows(service, replica, table) for table in replica.embedded_in]
+    try:
+        yield Audit(settle, make_copy_rows(service, replica), embedded, Repair(settle) if repair else None, rest)
+    finally:
+        await source.close()
+
+
+async def _run_audit(running: RunningService, replica: Replica, repair: bool) -> AsyncIterator[Line]:
+    async with auditing(running, replica, repair=repair) as audit:
+        async for each in audit.run():
+            yield line_of(each)
 
 
 def _ends(running: RunningService) -> Shipped:

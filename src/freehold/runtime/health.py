@@ -45,7 +45,10 @@ class Line(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """What `/readyz?verbose` says; `relay` and `consumers` are the progress that these report of themselves."""
+    """What `/readyz?verbose` says; `relay` and `consumers` are the progress that these report of themselves.
+
+    `notes` says of copies that are not whole what makes them so.
+    """
 
     service: str
     instance: str
@@ -56,6 +59,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     backlog: dict[str, Any] | None = None
     relay: dict[str, Any] | None = None
     consumers: dict[str, dict[str, Any]] = {}
+    notes: list[str] = []
 
 
 class Health:
@@ -69,6 +73,7 @@ class Health:
         self.store: Watched | None = None
         self.relay: Callable[[], Any] | None = None
         self.consumers: dict[str, Callable[[], Any]] = {}
+        self.notes: dict[str, str] = {}
         self._asked_at = -_ASKED_AGAIN_S
         self._store_line = Line("store", ok=False, detail="not opened yet")
 
@@ -87,6 +92,7 @@ class Health:
             backlog=await self._ask_backlog(),
             relay=_plain(self.relay()) if self.relay else None,
             consumers={source: _consumer(progress()) for source, progress in self.consumers.items()},
+            notes=list(self.notes.values()),
         )
 
     def routes(self) -> dict[str, Application]:
@@ -164,6 +170,7 @@ def _lines(report: Report) -> list[str]:
     if report.relay is not None:
         lines.append(f"[i] relay: {_words(report.relay)}")
     lines += [f"[i] consumer of {source}: {_words(progress)}" for source, progress in report.consumers.items()]
+    lines += [f"[!] {note}" for note in report.notes]
     lines.append("ready" if report.ready else "not ready")
     return lines
 

@@ -9,11 +9,14 @@ from typing import Any
 
 from freehold.consumer import Ledger
 from freehold.consumer.parking import Lot
+from freehold.converge.versions import Versions
 from freehold.errors import DeclarationError
 from freehold.outbox import StoreOutbox
 from freehold.replica import Copies
+from freehold.replica.rows import CopyRows
 from freehold.runtime.settings import STORE_SCHEMES, Settings
 from freehold.service import Entity, Replica, Service
+from freehold.store.history import Histories
 from freehold.store.owned import Owned
 
 
@@ -59,6 +62,20 @@ def make_owned(service: Service, entity: Entity) -> Owned:
     return owned  # type: ignore[no-any-return]
 
 
+def make_histories(service: Service) -> Histories:
+    """Give the history of the service's own open store."""
+    histories: Any
+    if service.store.kind == "postgres":
+        from freehold.store.postgres_history import PostgresHistory
+
+        histories = PostgresHistory(service.store)
+    else:
+        from freehold.store.mongo_history import MongoHistory
+
+        histories = MongoHistory(service.store)
+    return histories  # type: ignore[no-any-return]
+
+
 def make_ledger(service: Service) -> Ledger:
     """Give the ledger of the service's positions, in its own open store."""
     ledger: Any
@@ -87,6 +104,20 @@ def make_lot(service: Service) -> Lot:
     return lot  # type: ignore[no-any-return]
 
 
+def make_versions(service: Service) -> Versions:
+    """Give the versions of the service's copies, in its own open store."""
+    versions: Any
+    if service.store.kind == "postgres":
+        from freehold.converge.postgres_versions import PostgresVersions
+
+        versions = PostgresVersions(service.store)
+    else:
+        from freehold.converge.mongo_versions import MongoVersions
+
+        versions = MongoVersions(service.store)
+    return versions  # type: ignore[no-any-return]
+
+
 def make_copies(service: Service, replica: Replica) -> Copies:
     """Give the copies of one replica, in the service's own open store."""
     copies: Any
@@ -99,3 +130,17 @@ def make_copies(service: Service, replica: Replica) -> Copies:
 
         copies = MongoCopies(service.store, replica)
     return copies  # type: ignore[no-any-return]
+
+
+def make_copy_rows(service: Service, replica: Replica, embedded_in: str = "") -> CopyRows:
+    """Give the copies of one replica as they lie in the service's own open store, or in a table that embeds them."""
+    rows: Any
+    if service.store.kind == "postgres":
+        from freehold.replica.postgres_rows import PostgresCopyRows
+
+        rows = PostgresCopyRows(service.store, replica, embedded_in)
+    else:
+        from freehold.replica.mongo_rows import MongoCopyRows
+
+        rows = MongoCopyRows(service.store, replica, embedded_in)
+    return rows  # type: ignore[no-any-return]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from freehold.errors import ConflictError
@@ -54,8 +56,8 @@ async def _note(tx: PostgresTransaction, epoch: int, text: str | None) -> None:
     await tx.execute("UPDATE freehold.store SET told = $2::text::jsonb WHERE epoch = $1", epoch, text)
 
 
-def _history(row: object) -> History:
-    epoch, tally, told = row  # type: ignore[misc]
+def _history(row: Any) -> History:
+    epoch, tally, told = row
     return History(
         epoch=epoch, tally=tally, told=None if told is None else msgspec.json.decode(told, type=dict[str, str])
     )
