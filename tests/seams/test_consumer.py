@@ -30,7 +30,6 @@ from tests.seams.pair import (
     COMBINATIONS,
     PRODUCTS,
     Customer,
-    Named,
     copies,
     delete,
     effects,
@@ -202,14 +201,20 @@ async def test_topic_made_anew_under_a_running_consumer_stops_it(freehold_servic
         assert "was made anew" in consumer.progress.error
 
 
+async def compact_no_more(scene: Scene) -> None:
+    """Let the users topic take records without a key, and lose its oldest."""
+    admin, topic = admin_of(scene)
+    policy = ConfigEntry("cleanup.policy", "delete", incremental_operation=AlterConfigOpType.SET)
+    change = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=[policy])
+    await asyncio.to_thread(admin.incremental_alter_configs([change])[change].result, LIMIT_S)
+
+
 async def test_positions_before_the_logs_start_are_events_that_expired_unread(
     freehold_service: Run, freehold_scene: Scene
 ) -> None:
     async with applied_and_closed(freehold_service, "postgres") as orders:
         admin, topic = admin_of(freehold_scene)
-        policy = ConfigEntry("cleanup.policy", "delete", incremental_operation=AlterConfigOpType.SET)
-        change = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=[policy])
-        await asyncio.to_thread(admin.incremental_alter_configs([change])[change].result, LIMIT_S)
+        await compact_no_more(freehold_scene)
         place = TopicPartition(topic, partition_of(b"user/u3", PARTITIONS), 5)
         await asyncio.to_thread(admin.delete_records([place])[place].result, LIMIT_S)
         async with freehold_service(orders, only="api"):

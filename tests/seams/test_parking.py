@@ -19,7 +19,7 @@ from freehold.consumer.parking import Intent, Lot, ParkedEvent, ParkedState
 from freehold.consumer.parking.decide import UNREADABLE, unreadable
 from freehold.consumer.parking.queues import Aside
 from freehold.consumer.progress import PartitionState
-from freehold.errors import FencedError, StoreUnavailable
+from freehold.errors import CommitUnknown, FencedError, StoreUnavailable
 from freehold.event import Event, Place
 from freehold.runtime.parts import make_ledger, make_lot
 from freehold.service import Listen, Parking, Service
@@ -38,7 +38,17 @@ from tests.seams.pair import (
     update,
     update_many,
 )
-from tests.seams.test_consumer import IDS, LIMIT_S, PARTITIONS, Run, consumer_of, cut_connections, until, write_raw
+from tests.seams.test_consumer import (
+    IDS,
+    LIMIT_S,
+    PARTITIONS,
+    Run,
+    compact_no_more,
+    consumer_of,
+    cut_connections,
+    until,
+    write_raw,
+)
 
 pytestmark = pytest.mark.services
 
@@ -441,7 +451,7 @@ async def test_newer_state_of_a_copy_supersedes_what_could_not_be_read(
         await users.store.transact(update_many, BESIDE, 1)
         [dead] = await until_parked(orders, {"user/u3": ["dead"]})
         assert (dead.for_handlers, dead.error_type, dead.place) == (False, UNREADABLE, Place(1, 2, 0))
-        assert set(await copies(orders)) == {"u3", *BESIDE}
+        await until_copies(orders, BESIDE, 1)
 
         await write_raw(freehold_scene, b"user/u3", b'{"id": "u3", "name": "old 1"}', headers_of("u3", 1))
         await users.store.transact(update_many, BESIDE, 2)
@@ -514,6 +524,7 @@ async def test_record_without_a_key_blocks_nobody(freehold_service: Run, freehol
     async with freehold_service(users) as running, freehold_service(orders):
         await users.store.transact(update_many, IDS, 1)
         await running.settled()
+        await compact_no_more(freehold_scene)  # a compacted topic refuses such records
         for value in (b"hello", None):
             await write_raw(freehold_scene, None, value, [])
         await users.store.transact(update_many, IDS, 2)
@@ -583,9 +594,12 @@ async def test_handlers_that_fail_at_random_under_cut_connections_take_effect_on
     seed = random.randrange(1_000_000)  # noqa: S311 -- no secret
     chance = random.Random(seed)  # noqa: S311 -- no secret
     versions = 15
+    # One in five is refused, more often than its batch is divided.
+    left = {(user, f"name {v}"): chance.choice([0] * 8 + [12, 20]) for user in IDS for v in range(1, versions + 1)}
 
     async def fail_at_random(_tx: Any, event: Named) -> None:
-        if chance.random() < 0.2:
+        left[event.id, event.name] -= 1
+        if left[event.id, event.name] >= 0:
             raise LookupError(event.name)
 
     users = owner("mongo")
@@ -599,6 +613,61 @@ async def test_handlers_that_fail_at_random_under_cut_connections_take_effect_on
         await until_effects(orders, {user_id: list(range(1, versions + 1)) for user_id in IDS})
         await until_parked(orders, {})
         assert consumer.progress.parked_total > 20, f"seed {seed}"
+
+
+@pytest.mark.parametrize("reading", PRODUCTS)
+async def test_event_that_was_parked_though_the_answer_was_lost_holds_up_its_key(
+    freehold_service: Run, monkeypatch: pytest.MonkeyPatch, reading: str
+) -> None:
+    poison = Poison("u3")
+    users, orders = owner("mongo"), parking(reading, poison, ONCE)
+    transact = orders.store.transact
+    lost: list[Any] = []
+
+    async def lose_an_answer(run: Any, *args: Any) -> Any:
+        result = await transact(run, *args)
+        if not lost and args and isinstance(args[-1], Aside) and args[-1].parked:
+            lost.append(result)
+            poison.refused.clear()
+            raise CommitUnknown("the connection was lost")
+        return result
+
+    monkeypatch.setattr(orders.store, "transact", lose_an_answer)
+    async with freehold_service(users), freehold_service(orders):
+        await users.store.transact(update, "u3", 1)
+        await until_parked(orders, {"user/u3": ["failed"]})
+        await users.store.transact(update_many, ["u3", *BESIDE], 2)
+        await until_effects(orders, {key: [2] for key in BESIDE})
+
+        [first, _] = await until_parked(orders, {"user/u3": ["failed", "behind"]})
+        await ask(orders, first, Intent.REDRIVE)
+        await until_effects(orders, {"u3": [1, 2]} | {key: [2] for key in BESIDE})
+
+
+@pytest.mark.parametrize("reading", PRODUCTS)
+async def test_what_is_left_of_a_topic_that_is_no_more_can_be_discarded(freehold_service: Run, reading: str) -> None:
+    users, orders = owner("mongo"), parking(reading, Poison("u3"), ONCE)
+    async with freehold_service(users):
+        async with freehold_service(orders):
+            await users.store.transact(update, "u3", 1)
+            [light] = await until_parked(orders, {"user/u3": ["failed"]})
+            event = await lot_of(orders).find("users", light.id.partition, light.id.offset)
+            assert event is not None
+            former = msgspec.structs.replace(event, id=event.id._replace(topic_id="former", offset=999))
+            await orders.store.transact(lot_of(orders).park, [former])
+        async with freehold_service(orders):
+            await ask(orders, former, Intent.REDRIVE)
+            await until_asked_for_nothing(orders)
+            await ask(orders, former, Intent.DISCARD)
+            [left] = await until_parked(orders, {"user/u3": ["failed"]})
+            assert left.id == light.id
+
+
+async def until_asked_for_nothing(service: Service) -> None:
+    async def is_so() -> bool:
+        return all(event.intent is None for event in await parked(service))
+
+    await until(is_so, lambda: "no intent is left")
 
 
 @pytest.mark.parametrize("reading", PRODUCTS)

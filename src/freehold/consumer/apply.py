@@ -15,7 +15,7 @@ from opentelemetry.trace import Span, SpanKind
 from freehold.consumer import Claim, Ledger
 from freehold.consumer.batch import Delivery, Subscription, fold
 from freehold.consumer.gather import Gather
-from freehold.consumer.parking import Lot, ParkedEvent, ParkedId
+from freehold.consumer.parking import Lot, Outcome, ParkedEvent, ParkedId
 from freehold.consumer.parking.queues import NOTHING, Aside
 from freehold.discreet import words_of
 from freehold.event import Event, Place
@@ -119,7 +119,7 @@ class Applier:
 
     async def drop_parked(self, event: ParkedEvent) -> bool:
         """Take a parked event out of the lot without any effect; False when it is not there as it was read."""
-        return await self._store.transact(self._lot.remove, event)
+        return await self._store.transact(self._lot.remove, event, Outcome.DISCARDED)
 
     async def keep(self, claim: Claim, until: int) -> Claim:
         """Move the position alone, behind copies that are written; raises as `handle` does."""
@@ -149,15 +149,23 @@ class Applier:
         return await self._ledger.advance(tx, claim, until)
 
     async def _run_parked(self, tx: Any, event: ParkedEvent, delivery: Delivery) -> bool:
-        # First: whoever else would take it out waits here or fails, before any handler has run.
-        if not await self._lot.remove(tx, event):
+        is_new = not delivery.calls or await self._is_new(tx, delivery)
+        # Before any handler runs: whoever else would take it out waits here or fails.
+        if not await self._lot.remove(tx, event, Outcome.EFFECT if is_new else Outcome.EFFECT_BEFORE):
             raise Gone
-        return not delivery.calls or await self._call(tx, [delivery])
+        if delivery.calls and is_new:
+            await self._call(tx, [delivery])
+        return is_new
 
-    async def _call(self, tx: Any, calling: Sequence[Delivery]) -> bool:
-        """Call the handlers of what has not taken effect yet; say whether there was any."""
+    async def _is_new(self, tx: Any, delivery: Delivery) -> bool:
+        key, place = delivery.envelope.key, delivery.envelope.place
+        known = await self._ledger.applied(tx, self._subscription.source, [key])
+        return key not in known or place > known[key]
+
+    async def _call(self, tx: Any, calling: Sequence[Delivery]) -> None:
+        """Call the handlers of what has not taken effect yet."""
         if not calling:
-            return False
+            return
         source = self._subscription.source
         known = await self._ledger.applied(tx, source, {delivery.envelope.key for delivery in calling})
         reached: dict[str, Place] = {}
@@ -173,7 +181,6 @@ class Applier:
             reached[envelope.key] = envelope.place
         if reached:
             await self._ledger.record(tx, source, reached)
-        return bool(reached)
 
     async def _call_handler(self, listen: Listen, tx: Any, event: Event) -> None:
         deadline = asyncio.timeout(self._policy.deadline_s)

@@ -69,7 +69,10 @@ class MongoLot:
             epoch | version | {"place.index": {"$lt": before.index}},
         ]
         which = {"$or": [*earlier, {"place": None}]} if erases else {"$or": earlier, "for_handlers": False}
-        await tx[PARKED].delete_many(_of_key(queue, key) | which)
+        cleared = [found["_id"] async for found in tx[PARKED].find(_of_key(queue, key) | which, {"_id": 1})]
+        await tx[PARKED].delete_many({"_id": {"$in": cleared}})
+        settled = {"$set": {"outcome": Outcome.SUPERSEDED.value}}
+        await tx[CHOSEN].update_many({"event": {"$in": cleared}, "outcome": None}, settled)
 
     async def next_of(self, queue: ParkedId, key: bytes | None) -> ParkedEvent | None:
         """Read, whole, the first event of a key's queue; of a record without a key, the one at the queue's offset."""

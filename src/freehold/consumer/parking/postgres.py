@@ -29,8 +29,12 @@ _HERE = "source = $1 AND topic_id = $2 AND partition = $3"
 _REMOVE = f"DELETE FROM freehold.parked WHERE {_HERE} AND offset_ = $4 AND revision = $5"  # noqa: S608
 _SETTLE = f"UPDATE freehold.chosen SET outcome = $5 WHERE {_HERE} AND offset_ = $4 AND outcome IS NULL"  # noqa: S608
 _CLEAR = (
-    f"DELETE FROM freehold.parked WHERE {_HERE} AND kafka_key = $4"  # noqa: S608
+    f"WITH cleared AS (DELETE FROM freehold.parked WHERE {_HERE} AND kafka_key = $4"  # noqa: S608
     " AND ($8 AND epoch IS NULL OR (epoch, version, index) < ($5, $6, $7)) AND ($8 OR NOT for_handlers)"
+    " RETURNING source, topic_id, partition, offset_)"
+    " UPDATE freehold.chosen SET outcome = $9 FROM cleared WHERE chosen.outcome IS NULL"
+    " AND (chosen.source, chosen.topic_id, chosen.partition, chosen.offset_)"
+    " = (cleared.source, cleared.topic_id, cleared.partition, cleared.offset_)"
 )
 _NEXT_OF_KEY = f"SELECT {_WHOLE} FROM freehold.parked WHERE {_HERE} AND kafka_key = $4 ORDER BY offset_ LIMIT 1"  # noqa: S608
 _NEXT_KEYLESS = f"SELECT {_WHOLE} FROM freehold.parked WHERE {_HERE} AND kafka_key IS NULL AND offset_ = $4"  # noqa: S608
@@ -91,7 +95,8 @@ class PostgresLot:
 
     async def clear(self, tx: PostgresTransaction, queue: ParkedId, key: bytes, before: Place, *, erases: bool) -> None:
         """Take out, in this transaction, what a newer state of the key makes needless; see `Lot`."""
-        await tx.execute(_CLEAR, *queue[:3], key, before.epoch, before.version, before.index, erases)
+        place = (before.epoch, before.version, before.index)
+        await tx.execute(_CLEAR, *queue[:3], key, *place, erases, Outcome.SUPERSEDED.value)
 
     async def next_of(self, queue: ParkedId, key: bytes | None) -> ParkedEvent | None:
         """Read, whole, the first event of a key's queue; of a record without a key, the one at the queue's offset."""

@@ -203,7 +203,7 @@ class Queues:
             if queue.events.pop(offset, None) is not None:
                 self.total = max(0, self.total - 1)
         if not queue.events:
-            if self._queues.get(queue.name) is queue:
+            if self.knows(queue):
                 del self._queues[queue.name]
         elif queue.first != first:
             queue.due_at = time.monotonic()
@@ -211,6 +211,10 @@ class Queues:
     def queue_of(self, event: ParkedEvent) -> Queue | None:
         """Find the queue that an event is in."""
         return self._queues.get(_name(event))
+
+    def knows(self, queue: Queue) -> bool:
+        """Say whether it is one of these, and not of those before the last load."""
+        return self._queues.get(queue.name) is queue
 
     def due(self) -> list[Queue]:
         """Give the queues whose first event is to be tried now, the longest due first."""

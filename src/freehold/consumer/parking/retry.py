@@ -79,53 +79,60 @@ class Retries:
         self._progress = progress
         self._look_at = self._tell_at = time.monotonic()
         self._said = ""
+        # Nothing is tried while the lot is read anew: what left it meanwhile would be taken to be there for ever.
+        self._turn = asyncio.Lock()
+        # Events of a topic of this name that is no more: nobody tries them, and they can only be discarded.
+        self._left_over = False
 
     async def load(self) -> None:
         """Learn from the lot what is parked; raises StoreUnavailable."""
+        async with self._turn:
+            events = await self._read_lot()
+            own = [event for event in events if event.id.topic_id == self._claim.topic_id]
+            self._left_over = len(own) < len(events)
+            self.queues.load(own)
+        self._note_progress()
+
+    async def _read_lot(self) -> list[ParkedEvent]:
         source, partition = self._claim.source, self._claim.partition
         events: list[ParkedEvent] = []
-        page = await self._lot.scan(source=source, partition=partition, limit=LOAD_PAGE)
-        while page:
-            events += [event for event in page if event.id.topic_id == self._claim.topic_id]
+        while True:
+            after = events[-1].id if events else None
+            page = await self._lot.scan(source=source, partition=partition, after=after, limit=LOAD_PAGE)
+            events += page
             if len(page) < LOAD_PAGE:
-                break
-            page = await self._lot.scan(source=source, partition=partition, after=page[-1].id, limit=LOAD_PAGE)
-        self.queues.load(events)
-        self._note_progress()
+                return events
 
     async def run(self) -> None:
         """Try again what is due, until cancelled; whatever fails, it goes on."""
         while True:
-            pause_s = LOOK_S
             try:
-                await self._round()
+                async with self._turn:
+                    await self._look()
+                for queue in self.queues.due():
+                    await self._drain(queue)
+                await self._tell_dead()
                 self._said = ""
             except PeerError as error:
-                pause_s = AWAY_S
                 self._say(str(error))
+                await asyncio.sleep(AWAY_S)
             except Exception:
                 log.exception("%s: trying again what is parked failed", self._where)
-            await self._rest(pause_s)
-
-    async def _round(self) -> None:
-        if time.monotonic() >= self._look_at:
-            self._look_at = time.monotonic() + LOOK_S
-            await self._look()
-        for queue in self.queues.due():
-            await self._drain(queue)
-        await self._tell_dead()
+                await asyncio.sleep(AWAY_S)
+            await self._rest()
 
     async def _look(self) -> None:
-        """See what operators want, and count the lot."""
-        if not self.queues:
+        """See now and then what operators want, and count the lot."""
+        if time.monotonic() < self._look_at or not (self.queues or self._left_over):
             return
+        self._look_at = time.monotonic() + LOOK_S
         asked = await self._lot.asked(self._claim.source, self._claim.partition)
         for event in asked:
-            queue = self.queues.queue_of(event)
-            if event.id.topic_id != self._claim.topic_id or queue is None:
-                continue
+            queue = self.queues.queue_of(event) if event.id.topic_id == self._claim.topic_id else None
             if event.intent is Intent.DISCARD:
                 await self._discard(event)
+            elif queue is None:
+                await self._decline(event)
             elif queue.first == event.id.offset:
                 queue.due_at = time.monotonic()
             elif not any(other.id.offset == queue.first for other in asked):
@@ -134,22 +141,29 @@ class Retries:
 
     async def _drain(self, queue: Queue) -> None:
         """Try a key's events in order until one is not to be tried now."""
-        while True:
-            known = list(queue.events)
-            event = await self._lot.next_of(self._place_of(queue), queue.key)
-            # Only what was known before the question: the worker may have put more behind it since.
-            self.queues.forget(queue, [each for each in known if event is None or each < event.id.offset])
-            if event is None:
-                return
-            if event.intent is Intent.DISCARD:
-                await self._discard(event)
-            elif not self._is_to_be_tried(event):
-                self.queues.update(event)
-                if event.state is ParkedState.DEAD:
-                    queue.due_at = None
-                return
-            elif not await self._try(queue, event):
-                return
+        goes_on = True
+        while goes_on:
+            async with self._turn:
+                goes_on = await self._try_first(queue)
+
+    async def _try_first(self, queue: Queue) -> bool:
+        """Try the first event of a key; say whether the next may be looked at now."""
+        if not self.queues.knows(queue):
+            return False
+        known = list(queue.events)
+        event = await self._lot.next_of(self._place_of(queue), queue.key)
+        # Only what was known before the question: the worker may have put more behind it since.
+        self.queues.forget(queue, [each for each in known if event is None or each < event.id.offset])
+        if event is None:
+            return False
+        if event.intent is Intent.DISCARD:
+            return await self._discard(event)
+        if self._is_to_be_tried(event):
+            return await self._try(queue, event)
+        self.queues.update(event)
+        if event.state is ParkedState.DEAD:
+            queue.due_at = None
+        return False
 
     def _is_to_be_tried(self, event: ParkedEvent) -> bool:
         if event.intent is Intent.REDRIVE or event.state is ParkedState.BEHIND:
@@ -198,19 +212,23 @@ class Retries:
         note_failure(self._where, changed, error)
         return False
 
-    async def _discard(self, event: ParkedEvent) -> None:
+    async def _discard(self, event: ParkedEvent) -> bool:
+        """Give an event up; always True: if somebody else was faster, the next is looked at all the same."""
         if await self._applier.drop_parked(event):
             log.warning("%s, offset %d: %s of %s was discarded", self._where, event.id.offset, event.type, event.key)
-            queue = self.queues.queue_of(event)
+            queue = self.queues.queue_of(event) if event.id.topic_id == self._claim.topic_id else None
             if queue is not None:
                 self.queues.forget(queue, [event.id.offset])
+        return True
 
     async def _decline(self, event: ParkedEvent) -> None:
-        """Forget a wish that cannot be met: the event waits for another of its key."""
-        whole = await self._find(event.id.offset)
+        """Forget a wish that cannot be met: the event waits for another of its key, or its topic is no more."""
+        whole = await self._lot.find(event.id.source, event.id.partition, event.id.offset)
         if whole is not None and whole.intent is Intent.REDRIVE:
             await self._lot.change(msgspec.structs.replace(whole, intent=None))
-            log.warning("%s, offset %d waits behind an earlier event of its key", self._where, event.id.offset)
+            log.warning(
+                "%s, offset %d is not the first of its key, and cannot be redriven", self._where, event.id.offset
+            )
 
     async def _tell_dead(self) -> None:
         """Tell the topic of dead letters of those that died; at least once."""
@@ -239,15 +257,15 @@ class Retries:
         event = await self._lot.find(self._claim.source, self._claim.partition, offset)
         return event if event is not None and event.id.topic_id == self._claim.topic_id else None
 
-    async def _rest(self, pause_s: float) -> None:
+    async def _rest(self) -> None:
         """Wait until something is due, or parked, or it is time to look."""
         self._note_progress()
         self.queues.changed.clear()
-        if self.queues:
-            next_due_s = self.queues.next_due_s()
-            pause_s = min(pause_s, LOOK_S, pause_s if next_due_s is None else max(next_due_s, REST_S))
+        pause_s = self.queues.next_due_s()
+        if self.queues or self._left_over:
+            pause_s = LOOK_S if pause_s is None else min(LOOK_S, pause_s)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(pause_s if self.queues else None):
+            async with asyncio.timeout(pause_s):
                 await self.queues.changed.wait()
         # What comes batch after batch is taken in together.
         await asyncio.sleep(REST_S)
