@@ -9,12 +9,18 @@ The seam that both products fill is `Copies` (tests/seams/test_copies.py).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
 
 from freehold.event import Place
+
+
+def versions_of(into: str) -> str:
+    """Give the regular expression of what a rebuild leaves beside a copy: the one that was replaced, and unfinished ones."""
+    return f"^{re.escape(into)}__(previous|next_[0-9]+)$"
 
 
 class State(msgspec.Struct, frozen=True, gc=False):
@@ -45,7 +51,8 @@ class Copies(Protocol):
     async def apply(self, states: Sequence[State]) -> None:
         """Upsert each state whose place is greater than the copy's, at most one state per entity.
 
-        A deleted entity leaves a row with its id, place and `deleted` and no other field.
+        A deleted entity leaves a row with its id, place and `deleted` and no other field, and no row at all in copies
+        that lie beside this one (`versions_of`): nobody else would erase what was replaced.
         """
 
     async def embed(self, states: Sequence[State]) -> None:

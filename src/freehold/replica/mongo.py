@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bson.errors import BSONError
-from pymongo import IndexModel, UpdateMany
+from pymongo import DeleteMany, IndexModel, UpdateMany
 from pymongo.errors import BulkWriteError, PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
@@ -19,7 +19,7 @@ from freehold.discreet import words_of
 from freehold.errors import EventRejected, StoreUnavailable
 from freehold.event import Place
 from freehold.outbox.mongo_settings import is_unavailable, translate
-from freehold.replica import Reached, State, reached_together
+from freehold.replica import Reached, State, reached_together, versions_of
 from freehold.service import Replica
 from freehold.store.mongo import Mongo
 from freehold.store.mongo_schema import ensure_index
@@ -60,6 +60,12 @@ class MongoCopies:
 
     async def apply(self, states: Sequence[State]) -> None:
         """Upsert each state whose place is greater than the copy's, at most one state per entity."""
+        await self._copy(states)
+        gone = [state for state in states if state.fields is None]
+        if gone:
+            await self._erase_beside(gone)
+
+    async def _copy(self, states: Sequence[State]) -> None:
         writes = [UpdateMany({"_id": state.entity_id}, _replace(state), upsert=True) for state in states]
         if len(writes) >= AT_ONCE_MIN and await self._write_at_once(writes):
             return
@@ -67,6 +73,18 @@ class MongoCopies:
         # A copy came into being beside ours, perhaps the empty one of a transaction that asked for it: now it is there
         # to be replaced.
         await self._write(self._into, [writes[index] for index in met])
+
+    async def _erase_beside(self, gone: Sequence[State]) -> None:
+        """Delete what copies beside the serving one hold of entities that are gone; what is later there stays."""
+        deletes = [DeleteMany({"_id": state.entity_id} | _older_than(state.place, "")) for state in gone]
+        try:
+            names = await self._store.database.list_collection_names(
+                filter={"name": {"$regex": versions_of(self._into)}}
+            )
+            for name in names:
+                await self._store[name].bulk_write(deletes, ordered=False)
+        except PyMongoError as error:
+            raise translate(error, f"erase copies beside {self._into} of {self._store.service}") from error
 
     async def embed(self, states: Sequence[State]) -> None:
         """Let the same states reach every own document that embeds an older one; after `apply`."""

@@ -18,7 +18,7 @@ import msgspec
 from freehold.discreet import words_of
 from freehold.errors import EventRejected, MigrationError, StoreUnavailable
 from freehold.event import Place
-from freehold.replica import Reached, State, reached_together
+from freehold.replica import Reached, State, reached_together, versions_of
 from freehold.replica.postgres_tables import CopyTable
 from freehold.service import Replica
 from freehold.store.postgres import Postgres
@@ -28,6 +28,15 @@ from freehold.store.postgres_transaction import PostgresTransaction
 EMBED_ROWS = 5_000
 # Rounds of one pass; each changes EMBED_ROWS, or meets rows that somebody else is changing.
 EMBED_ROUNDS_MAX = 10_000
+
+_VERSIONS = """
+SELECT oid::regclass::text AS name FROM pg_class
+WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace AND relname ~ $1
+"""
+_OLDER = """
+USING unnest($1::text[], $2::bigint[], $3::bigint[], $4::integer[]) AS gone (id, epoch, version, index)
+WHERE copy.id = gone.id AND (copy.epoch, copy.version, copy.index) < (gone.epoch, gone.version, gone.index)
+"""
 
 _encoder = msgspec.json.Encoder()
 
@@ -73,6 +82,9 @@ class PostgresCopies:
             [_value(state, name, column_type) for state in ordered] for name, column_type in self._table.fields.items()
         ]
         await self._transact(_execute, self._table.upsert, columns)
+        gone = [state for state in ordered if state.fields is None]
+        if gone:
+            await self._transact(_erase, versions_of(self._replica.into), gone)
 
     async def embed(self, states: Sequence[State]) -> None:
         """Let the same states reach every own row that embeds an older one; after `apply`."""
@@ -120,10 +132,17 @@ class PostgresCopies:
     async def _transact(self, run: Any, statement: str, parameters: Any) -> Any:
         try:
             return await self._store.transact(run, statement, parameters)
+        except asyncpg.UndefinedTableError as error:
+            raise StoreUnavailable(
+                f"a copy of {self._replica.into} was replaced meanwhile; it is tried again"
+            ) from error
         except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
+            # Not the server's own words, which quote the row.
+            constraint = getattr(error, "constraint_name", None)
             raise EventRejected(
-                f"PostgreSQL refused a copy for {self._replica.into}: {words_of(error)}; leave the field out of the replica, or mend "
-                f"the constraint that refuses it"
+                f"PostgreSQL refused a copy for {self._replica.into}: {words_of(error)}"
+                f"{f' by {constraint}' if constraint else ''}; leave the field out of the replica, or mend the constraint that "
+                f"refuses it"
             ) from error
 
     async def _prepare(self, tx: PostgresTransaction) -> tuple[list[str], list[str]]:
@@ -144,6 +163,14 @@ class PostgresCopies:
 
 async def _execute(tx: PostgresTransaction, statement: str, columns: Sequence[Any]) -> None:
     await tx.execute(statement, *columns)
+
+
+async def _erase(tx: PostgresTransaction, versions: str, gone: Sequence[State]) -> None:
+    """Delete what copies beside the serving one hold of entities that are gone; what is later there stays."""
+    columns = [[state.entity_id for state in gone]]
+    places = [[getattr(state.place, part) for state in gone] for part in ("epoch", "version", "index")]
+    for row in await tx.fetch(_VERSIONS, versions):
+        await tx.execute(f"DELETE FROM {row['name']} AS copy {_OLDER}", *columns, *places)  # noqa: S608 (PostgreSQL's own text)
 
 
 async def _count(tx: PostgresTransaction, statement: str, ids: list[str]) -> tuple[int, int]:

@@ -1,0 +1,62 @@
+"""An erasure reaches the copies that a rebuild leaves beside the serving one: nobody else would ever touch them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from freehold.service import Service
+from tests.seams.pair import PRODUCTS, copies, delete, owner, subscriber, update_many
+
+pytestmark = [pytest.mark.services, pytest.mark.parametrize("product", PRODUCTS)]
+
+Run = Callable[..., Any]
+BESIDE = ["customers__previous", "customers__next_7"]
+NOT_BESIDE = "customers__kept"
+
+
+async def leave(service: Service, name: str) -> None:
+    """Leave a copy of the serving one, as a rebuild does."""
+    if service.store.kind == "postgres":
+        await service.store.pool.execute(f"CREATE TABLE {name} AS TABLE customers")
+    else:
+        await (await service.store["customers"].aggregate([{"$out": name}])).to_list()
+
+
+async def names_in(service: Service, name: str) -> list[str]:
+    if service.store.kind == "postgres":
+        return [row[0] for row in await service.store.fetch(f"SELECT name FROM {name} ORDER BY id")]
+    return [each["name"] async for each in service.store[name].find().sort("_id")]
+
+
+async def set_later(service: Service, name: str, entity_id: str) -> None:
+    """Let the copy there be ahead of the serving one, as what is being built may be."""
+    if service.store.kind == "postgres":
+        await service.store.pool.execute(f"UPDATE {name} SET version = 9 WHERE id = $1", entity_id)
+    else:
+        await service.store[name].update_one({"_id": entity_id}, {"$set": {"version": 9}})
+
+
+async def test_erasure_reaches_what_lies_beside_the_copy_and_nothing_else(freehold_service: Run, product: str) -> None:
+    users, orders = owner(product), subscriber(product)
+    async with freehold_service(users) as running, freehold_service(orders):
+        await users.store.transact(update_many, ["u1", "u2", "u3"], 1)
+        await running.settled()
+        for name in [*BESIDE, NOT_BESIDE]:
+            await leave(orders, name)
+        await set_later(orders, BESIDE[1], "u2")
+
+        await users.store.transact(delete, "u1", 2)
+        await users.store.transact(delete, "u2", 2)
+        await running.settled()
+
+        assert await names_in(orders, BESIDE[0]) == ["name 1"]
+        assert await names_in(orders, BESIDE[1]) == ["name 1", "name 1"]
+        assert await names_in(orders, NOT_BESIDE) == ["name 1"] * 3
+        assert {entity_id: gone for entity_id, (_, _, gone) in (await copies(orders)).items()} == {
+            "u1": True,
+            "u2": True,
+            "u3": False,
+        }
