@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from freehold.cli import check, config, contracts, drill, events, fz, run, status, up, verify
+from freehold.cli import audit, check, config, contracts, drill, events, fz, run, status, up, verify
 
 app = typer.Typer(
     name="freehold",
@@ -34,6 +34,7 @@ run.register(app)
 check.register(app)
 verify.register(app)
 drill.register(app)
+audit.register(app)
 fz.register(app)
 events.register(app)
 contracts.register(app)

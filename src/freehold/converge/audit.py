@@ -6,28 +6,30 @@ milliseconds between the two reads; it is asked again where nothing can be in fl
 copies are then walked in their own order, and the owner is asked which of them it never had. Fields that are embedded in
 own documents are held against the replica's own row first, and what differs there against the owner.
 
-Memory is flat: what differs is settled, told and repaired in lots, and forgotten.
+Repairs come last: one of the replica's own row reaches all that embeds it, which would not be found to differ any more.
+Memory is flat: what differs is settled and told in lots, and forgotten; what waits for its repair is bounded.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
 import msgspec
 
 from freehold.converge.judge import EMPTY, Finding, seems_equal
 from freehold.converge.owner import OwnedStates
 from freehold.converge.repair import Repair
-from freehold.converge.settle import Settle, Settled
+from freehold.converge.settle import Settle
 from freehold.replica.rows import CopyRow, CopyRows
 
 # Rows that are compared at once: so long each event loop that takes part is busy, a few milliseconds.
 PART_ROWS = 1_000
 # What differs at first sight is settled in lots of so many.
 LOT_MAX = 1_000
-# Of so many entities it is remembered that they were found to differ, so that all that embeds them is asked of the owner.
+# Of so many entities it is remembered that they were found to differ, so that all that embeds them is asked of the owner;
+# and so many wait for their repair at most.
 REMEMBERED_MAX = 10_000
 
 Rest = Callable[[float], Awaitable[None]]
@@ -90,6 +92,7 @@ class Audit:
         self._rest = rest
         self._suspects: list[str] = []
         self._found: set[str] = set()
+        self._open: list[tuple[CopyRows, Mapping[str, Finding]]] = []
         self._rows = self._differing = self._repaired = self._unsettled = self._behind = 0
 
     async def run(self) -> AsyncIterator[Progress | Finding | Outcome]:
@@ -109,6 +112,8 @@ class Audit:
         for stage in stages:
             async for each in stage:
                 yield each
+        async for finding in self._mend():
+            yield finding
         yield Outcome(
             self._rows,
             self._differing,
@@ -192,18 +197,27 @@ class Audit:
             settled = await self._settle.settle(rows, lot)
             self._unsettled += len(settled.unsettled)
             self._behind += len(settled.behind)
-            for finding in await self._mend(rows, settled):
-                self._differing += 1
-                self._repaired += finding.repaired
-                if len(self._found) < REMEMBERED_MAX:
-                    self._found.add(finding.id)
-                yield finding
+            self._differing += len(settled.findings)
+            self._found |= (
+                {each.id for each in settled.findings.values()} if len(self._found) < REMEMBERED_MAX else set()
+            )
+            if self._repair is None:
+                for finding in settled.findings.values():
+                    yield finding
+            elif settled.findings:
+                self._open.append((rows, settled.findings))
+                if sum(len(findings) for _, findings in self._open) >= REMEMBERED_MAX:
+                    async for finding in self._mend():
+                        yield finding
 
-    async def _mend(self, rows: CopyRows, settled: Settled) -> list[Finding]:
-        found = list(settled.findings.values())
-        if self._repair is None or not found:
-            return found
-        return await self._repair.mend(rows, settled.findings)
+    async def _mend(self) -> AsyncIterator[Finding]:
+        """Repair what was found until now."""
+        waiting, self._open = self._open, []
+        for rows, findings in waiting:
+            assert self._repair is not None  # nothing waits without one
+            for finding in await self._repair.mend(rows, findings):
+                self._repaired += finding.repaired
+                yield finding
 
     async def _take_rest(self, start: float) -> None:
         if self._rest is not None:

@@ -16,7 +16,7 @@ from freehold.service import Replica, Service
 PATH = "audit"
 
 
-class AuditAsked(Body):
+class AuditAsked(Body, frozen=True):
     """Asks to compare a replica, by the table or collection that it is kept in, with its owner; and to repair it."""
 
     replica: str

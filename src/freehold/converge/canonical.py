@@ -52,6 +52,10 @@ class Canonical:
         values = {name: fields.get(name) for name in self._fields}
         if self._is_plain and all(type(value) in _BUILTIN for value in values.values()):
             return _encode(list(values.values()))
+        # MongoDB's shell writes every number as a float; msgspec would take none of these for a whole one.
+        values = {
+            name: int(value) if type(value) is float and value.is_integer() else value for name, value in values.items()
+        }
         if self._means_default:
             values = {name: value for name, value in values.items() if value is not None}
         try:

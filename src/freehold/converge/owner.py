@@ -37,20 +37,20 @@ SHIPPED_LOOK_S = 0.01
 Ids = Annotated[list[str], Meta(max_length=OWNED_ROWS_MAX)]
 
 
-class OfKind(Body):
+class OfKind(Body, frozen=True):
     """Asks about all entities of a kind ("user")."""
 
     entity: str
 
 
-class OfSome(Body):
+class OfSome(Body, frozen=True):
     """Asks about these entities of a kind."""
 
     entity: str
     ids: Ids
 
 
-class Part(Body):
+class Part(Body, frozen=True):
     """Asks for the next entities of a kind behind a cursor."""
 
     entity: str
@@ -58,7 +58,7 @@ class Part(Body):
     after: str | None = None
 
 
-class Nothing(Body):
+class Nothing(Body, frozen=True):
     """Asks without saying anything."""
 
 
