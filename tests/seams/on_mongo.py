@@ -11,6 +11,7 @@ from pymongo.read_concern import ReadConcern
 
 from freehold.consumer.mongo import MongoLedger
 from freehold.consumer.parking.mongo import MongoLot
+from freehold.consumer.redrive.mongo import MongoRounds
 from freehold.event import OutboxRow
 from freehold.outbox.mongo import MongoOutbox, outbox_row
 from freehold.outbox.mongo_settings import LEASES, OUTBOX
@@ -37,6 +38,9 @@ class OnMongo:
 
     def make_lot(self, store: Mongo) -> MongoLot:
         return MongoLot(store)
+
+    def make_rounds(self, store: Mongo) -> MongoRounds:
+        return MongoRounds(store)
 
     def make_copies(self, store: Mongo, replica: Replica) -> MongoCopies:
         return MongoCopies(store, replica)

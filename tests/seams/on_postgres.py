@@ -11,6 +11,7 @@ import asyncpg
 
 from freehold.consumer.parking.postgres import PostgresLot
 from freehold.consumer.postgres import PostgresLedger
+from freehold.consumer.redrive.postgres import PostgresRounds
 from freehold.event import OutboxRow
 from freehold.outbox.postgres import PostgresOutbox
 from freehold.replica.postgres import PostgresCopies
@@ -35,6 +36,9 @@ class OnPostgres:
 
     def make_lot(self, store: Postgres) -> PostgresLot:
         return PostgresLot(store)
+
+    def make_rounds(self, store: Postgres) -> PostgresRounds:
+        return PostgresRounds(store)
 
     def make_copies(self, store: Postgres, replica: Replica) -> PostgresCopies:
         return PostgresCopies(store, replica)

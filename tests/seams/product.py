@@ -9,6 +9,7 @@ import msgspec
 
 from freehold.consumer import Ledger
 from freehold.consumer.parking import Lot
+from freehold.consumer.redrive import Rounds
 from freehold.event import Event, OutboxRow
 from freehold.outbox import StoreOutbox
 from freehold.replica import Copies
@@ -60,6 +61,9 @@ class Product(Protocol):
 
     def make_lot(self, store: Any) -> Lot:
         """Make the lot of an open store."""
+
+    def make_rounds(self, store: Any) -> Rounds:
+        """Make the rounds of an open store."""
 
     def make_copies(self, store: Any, replica: Replica) -> Copies:
         """Make the copies of an open store."""

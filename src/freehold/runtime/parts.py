@@ -9,6 +9,7 @@ from typing import Any
 
 from freehold.consumer import Ledger
 from freehold.consumer.parking import Lot
+from freehold.consumer.redrive import Rounds
 from freehold.converge.versions import Versions
 from freehold.errors import DeclarationError
 from freehold.outbox import StoreOutbox
@@ -102,6 +103,20 @@ def make_lot(service: Service) -> Lot:
 
         lot = MongoLot(service.store)
     return lot  # type: ignore[no-any-return]
+
+
+def make_rounds(service: Service) -> Rounds:
+    """Give what operators chose of the service's parked events, in its own open store."""
+    rounds: Any
+    if service.store.kind == "postgres":
+        from freehold.consumer.redrive.postgres import PostgresRounds
+
+        rounds = PostgresRounds(service.store)
+    else:
+        from freehold.consumer.redrive.mongo import MongoRounds
+
+        rounds = MongoRounds(service.store)
+    return rounds  # type: ignore[no-any-return]
 
 
 def make_versions(service: Service) -> Versions:

@@ -15,7 +15,17 @@ from pymongo.errors import DuplicateKeyError, OperationFailure
 
 from freehold.errors import DeclarationError, MigrationError, StoreUnavailable
 from freehold.outbox.mongo_presence import list_operations, names_present
-from freehold.outbox.mongo_settings import APPLIED, EPOCHS, LEASES, OUTBOX, OWN_PREFIX, PARKED, POSITIONS
+from freehold.outbox.mongo_settings import (
+    APPLIED,
+    CHOSEN,
+    EPOCHS,
+    LEASES,
+    OUTBOX,
+    OWN_PREFIX,
+    PARKED,
+    POSITIONS,
+    ROUNDS,
+)
 
 Document = dict[str, Any]
 Database = AsyncDatabase[Document]
@@ -25,7 +35,7 @@ MIGRATION_LIMIT_S = 600
 LOCK_LIMIT_S = 660.0
 LOCK_PAUSE_S = 0.1
 MIGRATION = "migration"
-OWN_COLLECTIONS = (OUTBOX, EPOCHS, LEASES, POSITIONS, APPLIED, PARKED)
+OWN_COLLECTIONS = (OUTBOX, EPOCHS, LEASES, POSITIONS, APPLIED, PARKED, ROUNDS, CHOSEN)
 _OWN_INDEXES = (
     (PARKED, IndexModel([(f"_id.{name}", 1) for name in ("source", "topic_id", "partition")] + [("key", 1)])),
     (
@@ -36,6 +46,8 @@ _OWN_INDEXES = (
             partialFilterExpression={"intent": {"$exists": True}},
         ),
     ),
+    (CHOSEN, IndexModel([("round", 1), ("event", 1)])),
+    (CHOSEN, IndexModel([("event", 1)])),
 )
 # What an index is, beside its name; what else the server tells of it (its format) nobody declared.
 _INDEX_FORM = (
