@@ -60,6 +60,8 @@ def test_help_lists_every_command(here: SmallSystem) -> None:
         ("contracts", "check"),
         ("config", "show"),
         ("config", "credential"),
+        ("rebuild",),
+        ("epoch", "advance"),
         ("version",),
     ],
 )

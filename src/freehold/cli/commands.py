@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from freehold.cli import audit, check, config, contracts, drill, events, fz, run, status, up, verify
+from freehold.cli import audit, check, config, contracts, drill, epoch, events, fz, rebuild, run, status, up, verify
 
 app = typer.Typer(
     name="freehold",
@@ -35,6 +35,8 @@ check.register(app)
 verify.register(app)
 drill.register(app)
 audit.register(app)
+rebuild.register(app)
+epoch.register(app)
 fz.register(app)
 events.register(app)
 contracts.register(app)
