@@ -17,7 +17,7 @@ from freehold.drill.waiting import POLL_S
 from freehold.errors import DrillError
 
 # Comparing costs a rest of some seconds; what breaks is found with fewer faults that may have caused it.
-COMPARE_EVERY_FAULTS = 60
+COMPARE_EVERY_FAULTS = 80
 SHOW_EVERY_S = 0.25
 DONE_BY: Mapping[str, Callable[[Trial, str], Steps]] = {
     "kill": faults.kill,

@@ -23,9 +23,9 @@ FORGET_WEIGHT = 0.4
 STOP_S = (0.2, 3.0)
 LONG_STOP_S = (7.0, 10.0)
 LONG_STOP_SHARE = 0.2
-GAP_S_MAX = 1.0
+GAP_S_MAX = 0.6
 # So many faults are open at once, and so many of those on servers, on which everybody depends.
-OPEN_MAX = 4
+OPEN_MAX = 6
 OPEN_SERVERS_MAX = 2
 # A victim may be killed again in the midst of its recovery.
 AGAIN_SHARE = 0.1

@@ -58,6 +58,10 @@ def load_service(source: str, name: str | None = None) -> Service:
         ConfigurationError: Nothing is there.
         DeclarationError: There is none of that name, or several and no name.
     """
+    found = _load(source)
+    if isinstance(found, Service) and name in {None, found.name}:
+        # By itself, also when it reads the events of others: those are found on Kafka.
+        return found
     system = load_system(source)
     if name is not None:
         return system.service(name)

@@ -19,11 +19,14 @@ import dataclasses
 import importlib
 import logging
 import os
+import random
 import secrets
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +40,9 @@ if TYPE_CHECKING:
 
     from freehold.runtime.running import Part, RunningService
     from freehold.runtime.server import Server
+    from freehold.testing.process import ServiceProcess
 
+SEED_VARIABLE = "FREEHOLD_TEST_SEED"
 SETTLED_S = 20.0
 _POLL_S = 0.01
 _STOP_S = 10.0
@@ -285,6 +290,25 @@ def freehold_scene(freehold_servers: Servers) -> Iterator[Scene]:
 def freehold_service(freehold_scene: Scene) -> Callable[..., AbstractAsyncContextManager[TestedService]]:
     """Give what runs a service in this test on a clean database; see the top of this file."""
     return freehold_scene.run
+
+
+@pytest.fixture
+def freehold_process(freehold_scene: Scene) -> Callable[..., AbstractAsyncContextManager[ServiceProcess]]:
+    """Give what runs a service in a process of its own, which can crash at a commit, stand still and come back.
+
+    `async with freehold_process(service, instance="orders-1") as process:`; see `freehold.testing.process`.
+    """
+    from freehold.testing.process import run_process
+
+    return partial(run_process, freehold_scene)
+
+
+@pytest.fixture
+def freehold_chance() -> random.Random:
+    """Give chance with a seed that is told when the test fails; FREEHOLD_TEST_SEED plays it again."""
+    seed = os.environ.get(SEED_VARIABLE) or str(secrets.randbelow(10**9))
+    sys.stdout.write(f"chance is seeded: play it again with {SEED_VARIABLE}={seed}\n")
+    return random.Random(seed)  # noqa: S311 - the same again is the point
 
 
 async def _unshipped(tested: TestedService) -> list[str]:
