@@ -17,6 +17,19 @@ _STYLE = (
     "pre{background:#f4f4f4;padding:.8rem;overflow:auto}h2 code{font-size:1em}"
     "@media(prefers-color-scheme:dark){body{background:#111;color:#eee}pre{background:#222}a{color:#9cf}}"
 )
+# What the edge reads and adds whatever the operation (freehold.http.read_your_writes). It is no parameter of each: who tries
+# an operation out with a token made up learns only that it is none.
+_READ_YOUR_WRITES = (
+    "An answer to a request that changed something carries `Freehold-Written`. Any request that brings it back under the same name is "
+    "answered with what was written then, or with 503 `not-yet-here` and how far it is. `Freehold-Wait` says how many seconds "
+    "to wait at most."
+)
+_TOKEN_GIVEN = {
+    "Freehold-Written": {
+        "description": "Names what was changed; sent back, it lets later requests see it.",
+        "schema": {"type": "string"},
+    }
+}
 _PATH_NAME = re.compile(r"\{(\w+)\}")
 
 
@@ -45,7 +58,7 @@ def describe(title: str, version: str, operations: Sequence[Operation]) -> dict[
         paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, by_type)
     return {
         "openapi": "3.1.0",
-        "info": {"title": title, "version": version},
+        "info": {"title": title, "version": version, "description": _READ_YOUR_WRITES},
         "paths": paths,
         "components": {"schemas": components},
     }
@@ -74,6 +87,8 @@ def _operation(operation: Operation, schemas: dict[int, Any]) -> dict[str, Any]:
     answers: dict[str, Any] = {}
     for status, answered in operation.answers.items():
         answers[str(status)] = {"description": phrase(status)}
+        if operation.method != "GET":
+            answers[str(status)]["headers"] = _TOKEN_GIVEN
         if answered is not None:
             answers[str(status)]["content"] = {"application/json": {"schema": schemas[id(answered)]}}
     for status, when in operation.problems.items():
