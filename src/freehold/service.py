@@ -111,6 +111,7 @@ class Replica:
         into: Table or collection of the own store; Freehold creates it and alone writes it.
         embedded_in: Own tables or collections that carry the same fields denormalised, by the name of the embedded
             document ("customer") or, in PostgreSQL, of the column prefix ("customer" for customer_id, customer_name).
+        audit_every_s: How often the service compares it with its owner by itself, about; 0: never.
     """
 
     state: type[msgspec.Struct]
@@ -119,8 +120,13 @@ class Replica:
     entity: str
     into: str
     embedded_in: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    audit_every_s: float = 3_600.0
 
     def __post_init__(self) -> None:
+        if self.audit_every_s < 0:
+            raise DeclarationError(
+                f"Replica {self.into}: audit_every_s is {self.audit_every_s}; it is 0 or more seconds"
+            )
         fields = set(self.state.__struct_fields__)
         reserved = fields & {"epoch", "version", "index", "deleted"}
         if reserved:

@@ -22,6 +22,7 @@ ROUNDS = "freehold_rounds"
 CHOSEN = "freehold_chosen"
 HOLDS = "freehold_holds"
 REBUILDS = "freehold_rebuilds"
+AUDITS = "freehold_audits"
 OWN_PREFIX = "freehold_"
 
 # An election takes about two seconds, a restart after kill -9 three; a caller waits no longer for a primary.

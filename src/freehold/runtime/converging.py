@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 from freehold.converge.audit import Audit, Rest
 from freehold.converge.audit_route import Line, add_route, line_of
+from freehold.converge.audits import Audited
 from freehold.converge.owner import OwnerRoutes, Shipped
 from freehold.converge.repair import Repair
+from freehold.converge.schedule import Schedule, words
 from freehold.converge.settle import Settle
 from freehold.converge.source import Source
-from freehold.runtime.parts import make_copy_rows, make_ledger, make_owned
+from freehold.runtime.parts import make_audits, make_copy_rows, make_ledger, make_owned
 from freehold.runtime.rebuilding import add_epoch_routes, add_rebuild_routes
 from freehold.service import Replica
 
@@ -47,6 +49,23 @@ async def auditing(
         yield Audit(settle, make_copy_rows(service, replica), embedded, Repair(settle) if repair else None, rest)
     finally:
         await source.close()
+
+
+async def keep_auditing(running: RunningService) -> None:
+    """Audit the service's replicas now and then, for ever, and let health and metrics tell what was found."""
+    health = running.health
+
+    def tell(replica: Replica, last: Audited) -> None:
+        health.audits[replica.into] = last
+        if last.differing:
+            health.notes[f"audit of {replica.into}"] = words(replica, last.differing)
+        else:
+            health.notes.pop(f"audit of {replica.into}", None)
+
+    def auditing_now(replica: Replica, rest: Rest) -> contextlib.AbstractAsyncContextManager[Audit]:
+        return auditing(running, replica, rest=rest)
+
+    await Schedule(running.service.replicates, make_audits(running.service), auditing_now, tell).run()
 
 
 async def _run_audit(running: RunningService, replica: Replica, repair: bool) -> AsyncIterator[Line]:

@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
+from freehold.converge.audits import Audited
 from freehold.errors import PeerError
 from freehold.http.exchange import Receive, Scope, Send
 from freehold.service import Application
@@ -74,6 +75,7 @@ class Health:
         self.relay: Callable[[], Any] | None = None
         self.consumers: dict[str, Callable[[], Any]] = {}
         self.notes: dict[str, str] = {}
+        self.audits: dict[str, Audited] = {}
         self._asked_at = -_ASKED_AGAIN_S
         self._store_line = Line("store", ok=False, detail="not opened yet")
 

@@ -89,6 +89,7 @@ class Metrics:
             )
         yield from self._relay_metrics()
         yield from self._consumer_metrics()
+        yield from self._audit_metrics()
         counts = getattr(self.store, "counts", None)
         if counts is not None:
             yield CounterMetricFamily("freehold_store_transactions", "Transactions committed.", counts.transactions)
@@ -144,6 +145,22 @@ class Metrics:
                 since = partition.oldest_parked_at
                 oldest.add_metric((source, str(number)), 0.0 if since is None else max(0.0, time.time() - since))
         yield from (applied, lag_s, state, behind, stopped, parked, oldest)
+
+    def _audit_metrics(self) -> Iterable[Metric]:
+        differing = GaugeMetricFamily(
+            "freehold_audit_differing", "Copies that differed from their owner when last compared.", labels=("replica",)
+        )
+        checked = GaugeMetricFamily(
+            "freehold_audit_checked_timestamp_seconds", "When the replica was last compared.", labels=("replica",)
+        )
+        failed = GaugeMetricFamily(
+            "freehold_audit_failed", "1 when it could not be compared the last time.", labels=("replica",)
+        )
+        for replica, last in list(self._health.audits.items()):
+            differing.add_metric((replica,), last.differing)
+            checked.add_metric((replica,), last.checked_at.timestamp())
+            failed.add_metric((replica,), float(bool(last.error)))
+        yield from (differing, checked, failed)
 
     def _request_durations(self) -> Metric:
         family = HistogramMetricFamily(

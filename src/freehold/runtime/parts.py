@@ -10,6 +10,7 @@ from typing import Any
 from freehold.consumer import Ledger
 from freehold.consumer.parking import Lot
 from freehold.consumer.redrive import Rounds
+from freehold.converge.audits import Audits
 from freehold.converge.versions import Versions
 from freehold.errors import DeclarationError
 from freehold.outbox import StoreOutbox
@@ -159,3 +160,17 @@ def make_copy_rows(service: Service, replica: Replica, embedded_in: str = "") ->
 
         rows = MongoCopyRows(service.store, replica, embedded_in)
     return rows  # type: ignore[no-any-return]
+
+
+def make_audits(service: Service) -> Audits:
+    """Give when the service's replicas are audited, in its own open store."""
+    audits: Any
+    if service.store.kind == "postgres":
+        from freehold.converge.postgres_audits import PostgresAudits
+
+        audits = PostgresAudits(service.store)
+    else:
+        from freehold.converge.mongo_audits import MongoAudits
+
+        audits = MongoAudits(service.store)
+    return audits  # type: ignore[no-any-return]

@@ -18,7 +18,7 @@ from freehold.http.edge import Edge, Limits
 from freehold.http.internal import InternalRoutes
 from freehold.http.read_your_writes import ReadYourWrites
 from freehold.replica.arrival import Arrivals
-from freehold.runtime.converging import add_routes
+from freehold.runtime.converging import add_routes, keep_auditing
 from freehold.runtime.health import Health
 from freehold.runtime.lifespan import Lifespan
 from freehold.runtime.metrics import Metrics
@@ -128,6 +128,7 @@ class RunningService:
             for source in self.service.sources():
                 self.health.consumers[source] = lambda: {"state": "starting"}
                 self._tasks.append(asyncio.create_task(self._start_consumer(source), name=f"consumer of {source}"))
+            self._tasks.append(asyncio.create_task(keep_auditing(self), name="audits"))
 
     async def stop(self) -> None:
         """Stop consumers and relay, then close the store; each within its bound, and whatever fails on the way."""
