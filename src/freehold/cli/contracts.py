@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +12,7 @@ import typer
 from freehold.cli.output import JSON, print_json, print_table, say
 
 if TYPE_CHECKING:
+    from freehold.contract import Problem
     from freehold.service import System
 
 OPTIONAL_SYSTEM = Annotated[
@@ -59,11 +62,20 @@ def check(system: OPTIONAL_SYSTEM = None, json: JSON = False) -> None:
     elif not problems:
         typer.echo("every event keeps its contract, and whatever was published is read by all who declare it")
     else:
-        rows = [(each.where, each.what, "\n".join(each.breaks) or "-", each.mend) for each in problems]
-        print_table(("where", "what", "who breaks", "what to do"), rows)
-        say(f"{len(problems)} {'thing is' if len(problems) == 1 else 'things are'} wrong")
+        _show(problems)
     if problems:
         raise typer.Exit(1)
+
+
+def _show(problems: Sequence[Problem]) -> None:
+    """Print a table for a person, and a line each for what reads lines."""
+    if sys.stdout.isatty():
+        rows = [(each.where, each.what, "\n".join(each.breaks) or "-", each.mend) for each in problems]
+        print_table(("where", "what", "who breaks", "what to do"), rows)
+    else:
+        for problem in problems:
+            typer.echo(str(problem))
+    say(f"{len(problems)} {'thing is' if len(problems) == 1 else 'things are'} wrong")
 
 
 def _load(system: str | None) -> System:
