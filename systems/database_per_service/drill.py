@@ -1,7 +1,7 @@
 """How the system is drilled: itself with a subscriber beside it whose handler leaves a trace of every event."""
 
 from freehold import System
-from freehold.drill.workload import Effects, Workload
+from freehold.drill.workload import Effects, Poison, Workload
 from systems.database_per_service.gateway.gateway import gateway
 from systems.database_per_service.orders.service import orders
 from systems.database_per_service.shopper import Shopper
@@ -26,4 +26,5 @@ workload = Workload(
             tells="tally",
         )
     ],
+    poisons=[Poison(service="tallies", entity="user", rows="poison", key="user_id", how="how")],
 )

@@ -79,7 +79,7 @@ def drill(
         if (not only or "forget" in only) and any(each.store.kind == "mongo" for each in workload.system.services):
             make_small_log(stage.place)
         with _running(stage), Trial(stage, workload, seed=chosen, writes_per_s=writes) as trial:
-            schedule = Schedule(workload.system, stage.servers(), seed=chosen, only=only or (), victims=victim or ())
+            schedule = Schedule(workload, stage.servers(), seed=chosen, only=only or (), victims=victim or ())
             with _shown() as show:
                 made = Drill(trial, schedule, Extent(kills, minutes), show)
                 made.run()

@@ -6,7 +6,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Mapping
 
-from freehold.drill import faults, slot
+from freehold.drill import faults, poison, slot, tamper
 from freehold.drill.history import history_of
 from freehold.drill.observed import Difference
 from freehold.drill.report import DIFFERENCES_KEPT_MAX, Report, count_differences, summarise
@@ -23,6 +23,8 @@ DONE_BY: Mapping[str, Callable[[Trial, str], Steps]] = {
     "kill": faults.kill,
     "zombie": faults.replace_consumers,
     "repeat": faults.repeat,
+    "poison": poison.poison,
+    "tamper": tamper.tamper,
     "drop slot": slot.drop_slot,
     "replace slot": slot.replace_slot,
     "forget": faults.forget,
@@ -135,7 +137,10 @@ class Drill:
             return
         choice = self._schedule.next({each.choice.victim for each in self._open})
         self._next_at = time.monotonic() + self._schedule.gap_s()
-        if choice is None or self._trial.stage.status()[choice.victim].pid is None:
+        if choice is None:
+            return
+        process = self._trial.stage.status().get(choice.victim)
+        if process is not None and process.pid is None:
             return
         for each in [each for each in self._open if each.choice.victim == choice.victim]:
             # It dies again in the midst of its recovery, which is then measured from here on.

@@ -32,6 +32,9 @@ class Holdings(Protocol):
     def waiting(self) -> set[Place]:
         """Give what waits in the outbox."""
 
+    def parked(self) -> int:
+        """Count the parked events."""
+
     def positions(self, source: str) -> dict[int, int]:
         """Give, by partition, up to where the source's topic is applied."""
 

@@ -14,7 +14,7 @@ from pymongo.errors import PyMongoError
 from freehold.drill.holdings import ANSWER_TIMEOUT_S, Place, Unreadable, make_copy, make_row
 from freehold.drill.observed import Copy, Kept, Row
 from freehold.drill.workload import Effects
-from freehold.outbox.mongo_settings import OUTBOX, POSITIONS
+from freehold.outbox.mongo_settings import OUTBOX, PARKED, POSITIONS
 from freehold.service import Entity, Replica
 
 Document = dict[str, Any]
@@ -41,6 +41,11 @@ class MongoHoldings:
         with _read():
             found = [each["_id"] for each in self._database[OUTBOX].find({}, {"_id": 1})]
         return {(each["key"], each["version"], each["index"]) for each in found}
+
+    def parked(self) -> int:
+        """Count the parked events."""
+        with _read():
+            return self._database[PARKED].count_documents({})
 
     def positions(self, source: str) -> dict[int, int]:
         """Give, by partition, up to where the source's topic is applied."""

@@ -40,6 +40,10 @@ class PostgresHoldings:
         found = self._select(sql.SQL("SELECT key, version, index FROM freehold.outbox"))
         return {(each["key"], each["version"], each["index"]) for each in found}
 
+    def parked(self) -> int:
+        """Count the parked events."""
+        return int(self._select(sql.SQL("SELECT count(*) AS count FROM freehold.parked"))[0]["count"])
+
     def positions(self, source: str) -> dict[int, int]:
         """Give, by partition, up to where the source's topic is applied."""
         query = sql.SQL("SELECT partition, next_offset FROM freehold.positions WHERE source = %s")

@@ -80,6 +80,13 @@ class Observer:
         """Give what waits in a service's outbox, by place."""
         return self._holdings[service].waiting()
 
+    def parked(self, service: str) -> int | None:
+        """Count what a service has parked; None while its store does not answer."""
+        try:
+            return self._holdings[service].parked()
+        except Unreadable:
+            return None
+
     def unsettled(self) -> str:
         """Say what is still on its way: what waits in an outbox, is not seen on its topic, and what is not applied."""
         words = []
@@ -93,6 +100,8 @@ class Observer:
                     applied = self._holdings[name].positions(source)
                     behind = sum(end - applied.get(partition, 0) for partition, end in ends[source].items())
                     words += [f"{name} is {behind} events behind {source}"] if behind else []
+                parked = self._holdings[name].parked() if service.sources() else 0
+                words += [f"{parked} events are parked in {name}"] if parked else []
             unread = sum(self.tail.unread(name, ends[name]) for name in self.publishers)
         except Unreadable as error:
             return f"a server does not answer: {error}"

@@ -6,17 +6,20 @@ import dataclasses
 import random
 from collections.abc import Collection, Sequence
 
+from freehold.drill.workload import Workload
 from freehold.errors import ConfigurationError
 from freehold.runtime.supervisor.plan import part_name, parts_of
 from freehold.service import System
 
-ACTIONS = ("kill", "stop", "zombie", "repeat", "drop slot", "replace slot", "forget")
+ACTIONS = ("kill", "stop", "zombie", "repeat", "poison", "tamper", "drop slot", "replace slot", "forget")
 # How often each is chosen. What is up again within a second or two is killed more often than a server.
 PROCESS_WEIGHT, SERVER_WEIGHT = 8.0, 2.0
 STOP_SHARE = 0.25
 ZOMBIE_WEIGHT = 0.6
 LOG_WEIGHT = 1.0
 REPEAT_WEIGHT = 1.5
+POISON_WEIGHT = 3.0
+TAMPER_WEIGHT = 1.0
 # It holds MongoDB up for seconds.
 FORGET_WEIGHT = 0.4
 # Most stops are short hiccups; some outlast a consumer's session or a relay's lease (6 s), when another may take over.
@@ -44,7 +47,7 @@ class Schedule:
     """Chooses faults. The same seed gives the same choices as long as the same is possible.
 
     Args:
-        system: Whose processes are the victims.
+        workload: Whose processes are the victims.
         servers: The servers' names.
         seed: What decides.
         only: The actions that are chosen from; all when empty.
@@ -56,7 +59,7 @@ class Schedule:
 
     def __init__(
         self,
-        system: System,
+        workload: Workload,
         servers: Sequence[str],
         *,
         seed: int,
@@ -66,7 +69,7 @@ class Schedule:
         self._seed = seed
         self._servers = set(servers)
         self._number = 0
-        weights = _weigh(system, servers)
+        weights = _weigh(workload.system, servers, [each.service for each in workload.poisons])
         self._weights = {
             (action, victim): weight
             for (action, victim), weight in weights.items()
@@ -74,7 +77,7 @@ class Schedule:
         }
         if not self._weights:
             known = ", ".join(sorted({f"{action} {victim}" for action, victim in weights}))
-            raise ConfigurationError(f"no such fault can be done to {system.name}; there is: {known}")
+            raise ConfigurationError(f"no such fault can be done to {workload.system.name}; there is: {known}")
 
     def gap_s(self) -> float:
         """Say how long to wait before the next fault."""
@@ -111,7 +114,7 @@ class Schedule:
         return random.Random(f"{self._seed}/{what}/{self._number}")  # noqa: S311 - the same again is the point
 
 
-def _weigh(system: System, servers: Sequence[str]) -> dict[tuple[str, str], float]:
+def _weigh(system: System, servers: Sequence[str], poisoned: Collection[str]) -> dict[tuple[str, str], float]:
     processes = [service.name for service in system.services]
     processes += [part_name(service.name, part) for service in system.services for part in parts_of(service)]
     if system.gateway is not None:
@@ -125,7 +128,10 @@ def _weigh(system: System, servers: Sequence[str]) -> dict[tuple[str, str], floa
         for service in system.services
         if service.sources()
     }
+    weights |= {("poison", f"{name} handlers"): POISON_WEIGHT for name in poisoned}
     for service in system.services:
+        if service.replicates and service.store.kind == "mongo":
+            weights["tamper", f"{service.name} copies"] = TAMPER_WEIGHT
         relay = part_name(service.name, "relay")
         if service.publishes:
             weights["repeat", relay] = REPEAT_WEIGHT

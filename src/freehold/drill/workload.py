@@ -49,6 +49,25 @@ class Effects:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Poison:
+    """Say how a handler is made to fail for a while: a PostgreSQL table that it looks into first.
+
+    Args:
+        service: Whose handler it is; it parks what fails and never lets it die.
+        entity: The kind of entity whose events it handles.
+        rows: Own table; while an entity's id is in it, the handler fails.
+        key: The column with the entity's id.
+        how: The column that says how: "raise" or "hang".
+    """
+
+    service: str
+    entity: str
+    rows: str
+    key: str
+    how: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Workload:
     """Declare how a system is drilled; a drill looks for `workload` in the file drill.py beside its system.py.
 
@@ -56,11 +75,13 @@ class Workload:
         system: What is run: the system itself, or one with services for the drill beside it.
         visitor: Makes one client; several are at work at once.
         effects: What handlers leave behind.
+        poisons: How handlers are made to fail.
     """
 
     system: System
     visitor: Callable[[], Visitor]
     effects: Sequence[Effects] = ()
+    poisons: Sequence[Poison] = ()
 
     def owners(self) -> dict[str, tuple[Service, Entity]]:
         """Give, by kind, who owns each kind of entity and where its rows lie.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from freehold import Entity, Event, Listen, Postgres, Service
+from freehold import Entity, Event, Listen, Parking, Postgres, Service
 from freehold.http.api import Api
 
 _HANDLED = "INSERT INTO handled (user_id, trace) VALUES ($1, $2)"
@@ -16,6 +17,15 @@ INSERT INTO tallies (id, version) VALUES ($1, 1)
 ON CONFLICT (id) DO UPDATE SET version = tallies.version + 1
 RETURNING id, version
 """
+
+
+_POISON = "SELECT how FROM poison WHERE user_id = $1"
+# Longer than any deadline: a handler that hangs.
+_HANGS_S = 60.0
+
+
+class Poisoned(Exception):
+    """The handler cannot bear this user's events for now."""
 
 
 class TallyRaised(Event, entity="tally"):
@@ -41,6 +51,11 @@ def trace_of(fields: Mapping[str, Any]) -> str:
 
 async def count(tx: Any, event: Any) -> None:
     """Add a row, raise the user's tally, and tell of it."""
+    how = await tx.fetchval(_POISON, event.id)
+    if how == "hang":
+        await asyncio.sleep(_HANGS_S)
+    elif how is not None:
+        raise Poisoned(how)
     await tx.execute(_HANDLED, event.id, trace_of({"name": getattr(event, "name", None)}))
     row = await tx.fetchrow(_COUNT, event.id)
     tx.publish(TallyRaised, row)
@@ -57,4 +72,6 @@ tallies = Service(
         Listen(_User, count, of="users", name="UserUpdated"),
         Listen(_UserGone, count, of="users", name="UserDeleted"),
     ],
+    # A drill is not to wait long for what it has cured, and cures everything: nothing is ever dead.
+    parking={"users": Parking(attempts=1_000, back_off_s=(0.5, 4.0), deadline_s=2.0)},
 )
