@@ -16,7 +16,7 @@ from freehold.errors import DrillError
 from freehold.service import Replica
 
 COPIES = 6
-FOUND_LIMIT_S = 180.0
+FOUND_LIMIT_S = 300.0
 ANSWER_TIMEOUT_MS = 5_000
 
 Document = dict[str, Any]
