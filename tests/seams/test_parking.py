@@ -112,11 +112,15 @@ async def until_effects(service: Service, expected: dict[str, list[int]]) -> Non
 
 
 async def ask(service: Service, event: ParkedEvent, intent: Intent, edited: bytes | None = None) -> None:
-    """Want something of a parked event, as an operator's command does."""
-    whole = await lot_of(service).find(event.id.source, event.id.partition, event.id.offset)
-    assert whole is not None
-    wanted = msgspec.structs.replace(whole, intent=intent, edited=edited, replays=whole.replays + 1)
-    assert await lot_of(service).change(wanted) is not None
+    """Want something of a parked event, as an operator's command does; its worker may just be changing it."""
+
+    async def is_asked() -> bool:
+        whole = await lot_of(service).find(event.id.source, event.id.partition, event.id.offset)
+        assert whole is not None
+        wanted = msgspec.structs.replace(whole, intent=intent, edited=edited, replays=whole.replays + 1)
+        return await lot_of(service).change(wanted) is not None
+
+    await until(is_asked, lambda: f"{event.id} can be asked for")
 
 
 @pytest.mark.parametrize("reading", PRODUCTS)
@@ -593,9 +597,9 @@ async def test_handlers_that_fail_at_random_under_cut_connections_take_effect_on
 ) -> None:
     seed = random.randrange(1_000_000)  # noqa: S311 -- no secret
     chance = random.Random(seed)  # noqa: S311 -- no secret
-    versions = 15
-    # One in five is refused, more often than its batch is divided.
-    left = {(user, f"name {v}"): chance.choice([0] * 8 + [12, 20]) for user in IDS for v in range(1, versions + 1)}
+    versions = 12
+    # One in five is refused often enough to be parked.
+    left = {(user, f"name {v}"): chance.choice([0] * 8 + [3, 5]) for user in IDS for v in range(1, versions + 1)}
 
     async def fail_at_random(_tx: Any, event: Named) -> None:
         left[event.id, event.name] -= 1
@@ -603,7 +607,7 @@ async def test_handlers_that_fail_at_random_under_cut_connections_take_effect_on
             raise LookupError(event.name)
 
     users = owner("mongo")
-    orders = parking(reading, fail_at_random, Parking(at_once=0, attempts=1_000, back_off_s=(0.02, 0.2)))
+    orders = parking(reading, fail_at_random, Parking(at_once=0, attempts=1_000, back_off_s=(0.01, 0.05)))
     async with freehold_service(users), freehold_service(orders) as reader:
         consumer = await consumer_of(reader)
         for version in range(1, versions + 1):
@@ -612,7 +616,7 @@ async def test_handlers_that_fail_at_random_under_cut_connections_take_effect_on
 
         await until_effects(orders, {user_id: list(range(1, versions + 1)) for user_id in IDS})
         await until_parked(orders, {})
-        assert consumer.progress.parked_total > 20, f"seed {seed}"
+        assert consumer.progress.parked_total > 10, f"seed {seed}"
 
 
 @pytest.mark.parametrize("reading", PRODUCTS)
@@ -626,7 +630,7 @@ async def test_event_that_was_parked_though_the_answer_was_lost_holds_up_its_key
 
     async def lose_an_answer(run: Any, *args: Any) -> Any:
         result = await transact(run, *args)
-        if not lost and args and isinstance(args[-1], Aside) and args[-1].parked:
+        if not lost and any(isinstance(each, Aside) and each.parked for each in args):
             lost.append(result)
             poison.refused.clear()
             raise CommitUnknown("the connection was lost")

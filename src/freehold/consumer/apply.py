@@ -18,6 +18,7 @@ from freehold.consumer.gather import Gather
 from freehold.consumer.parking import Lot, Outcome, ParkedEvent, ParkedId
 from freehold.consumer.parking.queues import NOTHING, Aside
 from freehold.discreet import words_of
+from freehold.errors import PeerError
 from freehold.event import Event, Place
 from freehold.replica import Copies
 from freehold.service import Listen, Parking
@@ -42,6 +43,14 @@ class HandlerTimeout(Exception):
 
 class HandlerWaits(Exception):
     """A handler raised what the policy calls transient: no failure of the event. Never leaves the consumer."""
+
+
+class HandlerFailed(Exception):
+    """A handler of one event of a batch failed; its cause is what it raised. Never leaves the consumer."""
+
+    def __init__(self, offset: int) -> None:
+        super().__init__(offset)
+        self.offset = offset
 
 
 class Gone(Exception):
@@ -99,20 +108,33 @@ class Applier:
         Raises:
             FencedError: Somebody else has claimed the partition; nothing but guarded copies was written.
             PeerError: The store does not answer, or conflicts did not end; the position tells what was committed.
-            HandlerWaits: A handler raised what the policy calls transient; the transaction is rolled back.
-            Exception: What a handler raised; the transaction is rolled back.
+            HandlerFailed: A handler raised, with what it raised as its cause (HandlerWaits if the policy calls that
+                transient); the transaction is rolled back.
+            Exception: The store refused a copy, or what was written.
         """
         await self.copy(batch)
-        return await self._store.transact(self._run, claim, batch, until, aside)
+        calling: list[int] = []
+        try:
+            return await self._store.transact(self._run, claim, batch, until, aside, calling)
+        except PeerError:
+            raise
+        except Exception as error:
+            # Not within the transaction: the store must see what a handler met, and run it again on a conflict.
+            if calling:
+                raise HandlerFailed(calling[0]) from error
+            raise
 
     async def handle_parked(self, event: ParkedEvent, delivery: Delivery) -> bool:
-        """Let a parked event take effect, and take it out of the lot, in one transaction; raises as `handle` does.
+        """Let a parked event take effect, and take it out of the lot, in one transaction.
 
         Returns:
             False when its handlers were not called, since it had taken effect already.
 
         Raises:
             Gone: It is not there as it was read; nothing but guarded copies was written.
+            PeerError: The store does not answer, or conflicts did not end.
+            HandlerWaits: A handler raised what the policy calls transient; the transaction is rolled back.
+            Exception: What a handler raised, or the store refused; the transaction is rolled back.
         """
         await self.copy([delivery])
         return await self._store.transact(self._run_parked, event, delivery)
@@ -139,13 +161,15 @@ class Applier:
             raise
         _end_spans(spans, None)
 
-    async def _run(self, tx: Any, claim: Claim, batch: Sequence[Delivery], until: int, aside: Aside) -> Claim:
+    async def _run(
+        self, tx: Any, claim: Claim, batch: Sequence[Delivery], until: int, aside: Aside, calling: list[int]
+    ) -> Claim:
         if aside:
             queue = ParkedId(claim.source, claim.topic_id, claim.partition, until)
             for clearing in aside.cleared:
                 await self._lot.clear(tx, queue, clearing.key, clearing.before, erases=clearing.erases)
             await self._lot.park(tx, aside.parked)
-        await self._call(tx, [each for each in batch if each.calls and each.offset not in aside.waiting])
+        await self._call(tx, [each for each in batch if each.calls and each.offset not in aside.waiting], calling)
         return await self._ledger.advance(tx, claim, until)
 
     async def _run_parked(self, tx: Any, event: ParkedEvent, delivery: Delivery) -> bool:
@@ -154,7 +178,7 @@ class Applier:
         if not await self._lot.remove(tx, event, Outcome.EFFECT if is_new else Outcome.EFFECT_BEFORE):
             raise Gone
         if delivery.calls and is_new:
-            await self._call(tx, [delivery])
+            await self._call(tx, [delivery], [])
         return is_new
 
     async def _is_new(self, tx: Any, delivery: Delivery) -> bool:
@@ -162,23 +186,26 @@ class Applier:
         known = await self._ledger.applied(tx, self._subscription.source, [key])
         return key not in known or place > known[key]
 
-    async def _call(self, tx: Any, calling: Sequence[Delivery]) -> None:
-        """Call the handlers of what has not taken effect yet."""
-        if not calling:
+    async def _call(self, tx: Any, deliveries: Sequence[Delivery], calling: list[int]) -> None:
+        """Call the handlers of what has not taken effect yet; `calling` holds the offset of the event that is at it."""
+        calling.clear()
+        if not deliveries:
             return
         source = self._subscription.source
-        known = await self._ledger.applied(tx, source, {delivery.envelope.key for delivery in calling})
+        known = await self._ledger.applied(tx, source, {delivery.envelope.key for delivery in deliveries})
         reached: dict[str, Place] = {}
-        for delivery in calling:
+        for delivery in deliveries:
             envelope = delivery.envelope
             before = reached.get(envelope.key) or known.get(envelope.key)
             if before is not None and envelope.place <= before:
                 continue
+            calling[:] = [delivery.offset]
             for listen, event in delivery.calls:
                 with continue_trace(envelope.traceparent, f"handle {envelope.type}") as span:
                     self._describe(span, envelope.type)
                     await self._call_handler(listen, tx, event)
             reached[envelope.key] = envelope.place
+        calling.clear()
         if reached:
             await self._ledger.record(tx, source, reached)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
-import dataclasses
 import itertools
 import logging
 import random
@@ -18,12 +17,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 
 from freehold.consumer import Claim, Ledger
-from freehold.consumer.apply import Applier, HandlerWaits
+from freehold.consumer.apply import Applier, HandlerFailed, HandlerTimeout, HandlerWaits
 from freehold.consumer.batch import Delivery, Subscription, size_of, take_batch
 from freehold.consumer.parking import ParkedEvent
 from freehold.consumer.parking.decide import failed, failed_again, unreadable
 from freehold.consumer.parking.queues import Aside, NoRoom
 from freehold.consumer.parking.retry import Retries, note_failure
+from freehold.consumer.position import KEEP_AGAIN_S, Position
 from freehold.consumer.progress import ConsumerProgress, PartitionProgress, PartitionState
 from freehold.errors import EventRejected, FencedError, PeerError
 from freehold.service import Parking
@@ -37,8 +37,6 @@ RETRY_S_MIN = 0.1
 RETRY_S_MAX = 5.0
 STOPPED_S_MIN = 1.0
 STOPPED_S_MAX = 30.0
-# Copies may be written again, so the position behind them is kept only so often: one write instead of one per batch.
-KEEP_AFTER_S = 0.25
 
 log = logging.getLogger("freehold.consumer")
 
@@ -80,11 +78,10 @@ class Worker:
         progress: PartitionProgress,
         on_done: Callable[[], None],
     ) -> None:
-        self.claim = claim
         self.progress = progress
         self._subscription = subscription
         self._applier = applier
-        self._ledger = ledger
+        self._position = Position(claim, applier, ledger)
         self._retries = retries
         self._policy = policy
         self._total = total
@@ -97,10 +94,6 @@ class Worker:
         self._where = f"{subscription.service}: {subscription.source}, partition {claim.partition}"
         self._arrived = asyncio.Event()
         self._closing = False
-        # Copies are written up to here; the kept position, which is the claim's, follows.
-        self._written = claim.offset
-        self._keep_at: float | None = None
-        self._is_position_sure = True
         # Whether the queues hold all that the lot does: not when the answer to a commit that parked something was lost.
         self._are_queues_sure = False
 
@@ -150,7 +143,7 @@ class Worker:
             await self._wait_for_records()
             if self._closing:
                 with contextlib.suppress(PeerError):  # who comes next writes the same copies again
-                    await self._keep_position()
+                    await self._position.keep()
                 return
             count = take_batch(self._waiting, BATCH_RECORDS_MAX, BATCH_BYTES_MAX)
             if count == 0:
@@ -165,8 +158,8 @@ class Worker:
 
     async def _wait_for_records(self) -> None:
         """Wait for records, or to be closed; keep the position when it is time to."""
-        while self._keep_at is not None:
-            left_s = self._keep_at - time.monotonic()
+        while self._position.keep_at is not None:
+            left_s = self._position.keep_at - time.monotonic()
             if left_s > 0:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(left_s):
@@ -177,21 +170,12 @@ class Worker:
 
     async def _try_to_keep_position(self) -> None:
         try:
-            await self._keep_position()
+            await self._position.keep()
         except FencedError:
             raise
         except PeerError as error:
-            self._keep_at = time.monotonic() + RETRY_S_MAX
+            self._position.keep_at = time.monotonic() + KEEP_AGAIN_S
             log.info("%s: its position is not kept yet: %s", self._where, error)
-
-    async def _keep_position(self) -> None:
-        """Let the kept position follow what was written."""
-        await self._make_sure()
-        if self._written is not None and self._written != self.claim.offset:
-            self._is_position_sure = False
-            self.claim = await self._applier.keep(self.claim, self._written)
-            self._is_position_sure = True
-        self._keep_at = None
 
     async def _until_done(self, attempt: Callable[[], Awaitable[None]]) -> None:
         """Do it, however often that takes; closing ends it undone."""
@@ -204,7 +188,7 @@ class Worker:
                 self._enter(PartitionState.RETRYING, str(error))
                 pause_s = min(RETRY_S_MIN * 2**number, RETRY_S_MAX)
             except PeerError as error:
-                self._is_position_sure = False
+                self._position.is_sure = False
                 self._enter(PartitionState.RETRYING, str(error))
                 pause_s = min(RETRY_S_MIN * 2**number, RETRY_S_MAX)
             except _StandsStill as error:
@@ -219,24 +203,10 @@ class Worker:
 
     async def _make_sure(self) -> None:
         """Ask the store what took effect, if an answer of its was lost."""
-        if not self._is_position_sure:
-            await self._read_position()
+        await self._position.make_sure()
         if not self._are_queues_sure:
             await self._retries.load()
             self._are_queues_sure = True
-
-    async def _read_position(self) -> None:
-        """Let the position itself tell whether a commit took effect whose answer was lost.
-
-        It is read, not claimed again: a process that has lost the partition without knowing must not take it back. If
-        somebody else has claimed it, or the lost commit is yet to land, moving the position will find that out.
-        """
-        positions = await self._ledger.positions(self.claim.source)
-        kept = positions.get(self.claim.partition)
-        self.claim = dataclasses.replace(self.claim, offset=kept)
-        if kept is not None and (self._written is None or kept > self._written):
-            self._written = kept
-        self._is_position_sure = True
 
     async def _attempt(self) -> None:
         """Apply what of the batch is not applied yet; what cannot be read goes where the policy says."""
@@ -244,7 +214,7 @@ class Worker:
         readable: list[Delivery] = []
         refused: list[tuple[Record, EventRejected]] = []
         for record in self._batch:
-            if self._written is not None and record.offset < self._written:
+            if self._position.has(record.offset):
                 continue
             try:
                 delivery = self._subscription.read(record)
@@ -265,34 +235,52 @@ class Worker:
             await self._refuse(refused, until)
 
     async def _apply(self, deliveries: Sequence[Delivery], until: int) -> None:
-        """Apply the deliveries, in halves when they fail, so that only the one that fails by itself is parked."""
-        if len(deliveries) == 1:
-            await self._apply_one(deliveries[0], until)
+        """Apply the deliveries; if one fails, those before it, that one by itself, and those after it."""
+        failure = await self._try(deliveries, until)
+        if failure is None:
             return
+        if len(deliveries) == 1:
+            await self._fail(deliveries[0], failure, until)
+            return
+        if not isinstance(failure, HandlerFailed):
+            half = len(deliveries) // 2  # nobody knows which it was
+            await self._apply(deliveries[:half], deliveries[half].offset)
+            await self._apply(deliveries[half:], until)
+            return
+        number = next(n for n, delivery in enumerate(deliveries) if delivery.offset == failure.offset)
+        if number > 0:
+            await self._apply(deliveries[:number], failure.offset)
+        after = deliveries[number + 1 :]
+        # What hangs, or waits for somebody, is not run once more for being in a batch.
+        await self._fail(deliveries[number], failure, after[0].offset if after else until, tries=0)
+        if after:
+            await self._apply(after, until)
+
+    async def _try(self, deliveries: Sequence[Delivery], until: int) -> Exception | None:
         try:
             await self._take_effect(deliveries, until)
         except PeerError:
             raise
-        except Exception:  # noqa: BLE001 -- met again by whichever half it comes from
-            half = len(deliveries) // 2
-            await self._apply(deliveries[:half], deliveries[half].offset)
-            await self._apply(deliveries[half:], until)
+        except Exception as error:  # noqa: BLE001 -- whatever a handler raises is kept with the event
+            return error
+        return None
 
-    async def _apply_one(self, delivery: Delivery, until: int) -> None:
-        """Apply one event; park it when it has failed as often as the policy says."""
-        for attempts in itertools.count(1):
-            try:
-                await self._take_effect([delivery], until)
-            except (PeerError, HandlerWaits):
-                raise
-            except NoRoom as error:
-                raise _StandsStill(str(error), STOPPED_S_MIN) from error
-            except Exception as error:  # noqa: BLE001 -- whatever a handler raises is kept with the event
-                if attempts > self._policy.at_once:
-                    await self._park(delivery, error, attempts, until)
-                    return
-            else:
+    async def _fail(self, delivery: Delivery, failure: Exception, until: int, tries: int = 1) -> None:
+        """Try one event again that has failed; park it when it has failed as often as the policy says."""
+        for attempts in itertools.count(tries):
+            reason = (failure.__cause__ if isinstance(failure, HandlerFailed) else None) or failure
+            if isinstance(reason, HandlerWaits):
+                raise reason
+            if isinstance(reason, NoRoom):
+                raise _StandsStill(str(reason), STOPPED_S_MIN) from reason
+            assert isinstance(reason, Exception)
+            if attempts > self._policy.at_once or isinstance(reason, HandlerTimeout):
+                await self._park(delivery, reason, max(attempts, 1), until)
                 return
+            again = await self._try([delivery], until)
+            if again is None:
+                return
+            failure = again
 
     async def _take_effect(self, deliveries: Sequence[Delivery], until: int) -> None:
         """Let these take effect, and move the position: with them, or soon after when they are for copies alone."""
@@ -301,22 +289,20 @@ class Worker:
             await self._commit(deliveries, until, aside)
         else:
             await self._applier.copy(deliveries)
-            self._keep_at = self._keep_at or time.monotonic() + KEEP_AFTER_S
-        self._written = until
+            self._position.move_later(until)
         self._note_applied(deliveries, aside)
 
     async def _commit(self, deliveries: Sequence[Delivery], until: int, aside: Aside) -> None:
         self._are_queues_sure = not aside
-        self.claim = await self._applier.handle(self.claim, deliveries, until, aside)
+        claim = await self._applier.handle(self._position.claim, deliveries, until, aside)
+        self._position.move(claim, until)
         self._retries.queues.note(aside)
         self._are_queues_sure = True
-        self._keep_at = None
-        if aside.parked:
-            self._total.parked_total += len(aside.parked)
+        self._total.parked_total += len(aside.parked)
 
     async def _park(self, delivery: Delivery, error: Exception, attempts: int, until: int) -> None:
         """Park an event that failed, and move the position past it."""
-        event = failed(self.claim, self._record_at(delivery.offset), delivery, attempts - 1)
+        event = failed(self._position.claim, self._record_at(delivery.offset), delivery, attempts - 1)
         share = random.uniform(0.5, 1.0)  # noqa: S311 -- spreads retries
         event = failed_again(event, error, policy=self._policy, at=event.parked_at, share=share)
         try:
@@ -330,7 +316,7 @@ class Worker:
         if self._policy.unreadable == "pause":
             raise _StandsStill(str(refused[0][1]))
         listened = self._subscription.listened
-        events = [unreadable(self.claim, record, error, listened=listened) for record, error in refused]
+        events = [unreadable(self._position.claim, record, error, listened=listened) for record, error in refused]
         try:
             await self._set_aside(events, until)
         except NoRoom:
@@ -341,7 +327,7 @@ class Worker:
     async def _set_aside(self, events: Sequence[ParkedEvent], until: int) -> None:
         self._retries.queues.check_room(events)
         await self._commit([], until, Aside(events))
-        self._written = self.progress.offset = until
+        self.progress.offset = until
 
     async def _set_aside_one_by_one(self, events: Sequence[ParkedEvent]) -> None:
         for event in events:
@@ -354,7 +340,7 @@ class Worker:
         return next(record for record in self._batch if record.offset == offset)
 
     def _note_applied(self, deliveries: Sequence[Delivery], aside: Aside) -> None:
-        self.progress.offset = self._written
+        self.progress.offset = self._position.written
         skipped = sum(not (delivery.states or delivery.calls) for delivery in deliveries)
         self._total.skipped_total += skipped
         self._total.applied_total += len(deliveries) - skipped - len(aside.waiting)
