@@ -29,7 +29,7 @@ from freehold.converge.work import (
     positions_anew,
     previous_name,
 )
-from freehold.errors import PeerError, RebuildError
+from freehold.errors import FreeholdError, PeerError, RebuildError
 from freehold.service import Replica
 
 EMBED_COPIES = 500
@@ -194,20 +194,31 @@ class Rebuild:
     async def _compare(self, building: Building) -> AsyncIterator[Step]:
         await self._enter(Stage.COMPARING)
         for replica in self._replicas:
-            built = beside(replica, self._work.run)
-            found: list[Finding] = []
-            rows = 0
-            async for each in self._parts.compare(built, building.read_on):
-                if isinstance(each, Finding):
-                    found = [*found, each][:EXAMPLES_MAX]
-                elif isinstance(each, Progress):
-                    yield self._step(f"comparing {replica.into} with {self._source}", done=each.done, total=each.total)
-                elif each.differing or each.behind:
-                    await self._enter(Stage.DIFFERS)
-                    raise RebuildError(self._tell_difference(building, built, each, found))
-                else:
-                    rows = each.rows
-            yield self._step(f"{replica.into} is equal to {self._source}", done=rows, total=rows)
+            try:
+                async for step in self._compare_one(building, replica):
+                    yield step
+            except FreeholdError:
+                raise
+            except Exception:
+                # What is compared may have been taken by a later run: then that is the reason to give.
+                await self._save()
+                raise
+
+    async def _compare_one(self, building: Building, replica: Replica) -> AsyncIterator[Step]:
+        built = beside(replica, self._work.run)
+        found: list[Finding] = []
+        rows = 0
+        async for each in self._parts.compare(built, building.read_on):
+            if isinstance(each, Finding):
+                found = [*found, each][:EXAMPLES_MAX]
+            elif isinstance(each, Progress):
+                yield self._step(f"comparing {replica.into} with {self._source}", done=each.done, total=each.total)
+            elif each.differing or each.behind:
+                await self._enter(Stage.DIFFERS)
+                raise RebuildError(self._tell_difference(building, built, each, found))
+            else:
+                rows = each.rows
+        yield self._step(f"{replica.into} is equal to {self._source}", done=rows, total=rows)
 
     def _tell_difference(self, building: Building, built: Replica, outcome: Outcome, found: Sequence[Finding]) -> str:
         examples = ", ".join(f"{each.id}: {each.kind}" for each in found) or outcome.reason
