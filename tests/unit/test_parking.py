@@ -19,6 +19,7 @@ from freehold.consumer.parking.decide import UNREADABLE, behind, failed, failed_
 from freehold.consumer.parking.letter import dead_letter
 from freehold.consumer.parking.queues import NOTHING, Aside, NoRoom, Queues
 from freehold.event import MESSAGE_BYTES_MAX, Event
+from freehold.runtime.supervisor.report import summarise_lag
 from freehold.service import Listen, Parking, Replica, Service
 from freehold.topic import Record
 from freehold.topic.dead import fitted
@@ -317,6 +318,13 @@ def test_any_course_keeps_the_order_of_each_key(data: st.DataObject) -> None:
         for key, offsets in called.items():
             assert offsets == sorted(offsets)
             assert max(offsets) < min(waiting.get(key) or [offset])
+
+
+def test_status_says_what_is_parked() -> None:
+    partitions = {"0": {"lag": 4, "parked": 3, "dead": 1}, "1": {"lag": 0, "parked": 2, "dead": 0}}
+
+    assert summarise_lag({"consumers": {"users": {"partitions": partitions}}}) == "users 4 behind, 5 parked (1 dead)"
+    assert summarise_lag({"consumers": {"users": {"partitions": {"0": {"lag": 4}}}}}) == "users 4 behind"
 
 
 def test_letter_holds_the_original_and_what_befell_it() -> None:

@@ -118,8 +118,7 @@ def _consumer_lag(consumer: dict[str, Any]) -> str:
     words = [f"{behind:,} behind"]
     if stopped:
         words.append(f"{len(stopped)} partitions stopped")
-    for state in ("parked", "dead"):
-        count = sum(partition.get(state) or 0 for partition in each)
-        if count:
-            words.append(f"{count:,} {state}")
+    parked, dead = (sum(partition.get(state) or 0 for partition in each) for state in ("parked", "dead"))
+    if parked:
+        words.append(f"{parked:,} parked" + (f" ({dead:,} dead)" if dead else ""))
     return ", ".join(words)
