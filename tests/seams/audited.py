@@ -130,10 +130,12 @@ async def place_order(tx: Any, order_id: int, user_id: str) -> None:
         await tx["orders"].insert_one({"_id": order_id, "customer": copy})
 
 
-async def audit(subscriber: TestedService, *, repair: bool = False) -> tuple[list[Finding], Outcome]:
+async def audit(
+    subscriber: TestedService, *, repair: bool = False, replica: str = "customers"
+) -> tuple[list[Finding], Outcome]:
     """Ask the subscriber as an operator."""
     peer = Peer(subscriber.service.name, peer_url(subscriber.url, OPERATOR, subscriber.scene.internal_key))
-    lines = await asyncio.to_thread(lambda: list(peer.lines(PATH, AuditAsked("customers", repair), Line)))
+    lines = await asyncio.to_thread(lambda: list(peer.lines(PATH, AuditAsked(replica, repair), Line)))
     outcomes = [line.outcome for line in lines if line.outcome is not None]
     assert len(outcomes) == 1
     return [line.finding for line in lines if line.finding is not None], outcomes[0]

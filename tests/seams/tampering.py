@@ -35,14 +35,15 @@ class Tampering:
     async def tamper(self, count: int) -> None:
         """Tamper with so many copies, and as many orders; each once."""
         rows = await everything(self._service)
-        copies = sorted(rows["customers"])
+        # Of somebody who was told gone and never was there is nothing to tamper with.
+        copies = sorted(key for key, row in rows["customers"].items() if row["version"] > 0)
         orders = sorted(key for key, row in rows["orders"].items() if _embedded(row)["id"] is not None)
         for entity_id in self._chance.sample(copies, count):
             await self._tamper_copy(entity_id, rows["customers"][entity_id])
         for order_id in self._chance.sample(orders, count):
             await self._tamper_order(order_id, _embedded(rows["orders"][order_id]))
         for number in range(count // 4):
-            await self._add(f"nobody{number}", rows["customers"][copies[0]])
+            await self._add(f"nobody{number}.{self._chance.getrandbits(48)}", rows["customers"][copies[0]])
 
     async def _tamper_copy(self, entity_id: str, row: Mapping[str, Any]) -> None:
         self.touched["customers"].add(entity_id)

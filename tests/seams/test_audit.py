@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,9 +11,29 @@ from typing import Any
 
 import pytest
 
-from freehold.converge.judge import Finding
+from freehold.converge.audit import Audit
+from freehold.converge.judge import SET_BACK, Finding, Kind
+from freehold.converge.repair import Repair
+from freehold.converge.settle import Settle
+from freehold.converge.source import Source
+from freehold.errors import CallerError, PeerError
+from freehold.http.peer import Peer
+from freehold.runtime.parts import make_copy_rows, make_ledger
+from freehold.service import Entity
 from freehold.testing import Scene, TestedService
-from tests.seams.audited import add_users, audit, delete, everything, make_user, owner, place_order, rename, subscriber
+from tests.seams.audited import (
+    CUSTOMERS,
+    UserUpdated,
+    add_users,
+    audit,
+    delete,
+    everything,
+    make_user,
+    owner,
+    place_order,
+    rename,
+    subscriber,
+)
 from tests.seams.tampering import Expected, Tampering, plain
 
 USERS = 700
@@ -103,6 +124,121 @@ async def test_under_full_load_exactly_what_was_tampered_with_is_found(
         assert sum(written) > 100  # there was a load
         await owning.settled()
         assert (await audit(keeping))[0] == []
+
+
+class Cut(Source):
+    """A way to the owner that breaks at one of its calls: before it, or after it took effect."""
+
+    def __init__(self, peer: Peer, at: int, *, is_after: bool) -> None:
+        super().__init__(peer, "user")
+        self.calls = 0
+        self._at, self._is_after = at, is_after
+
+    async def _ask(self, path: str, body: object, answer: type[Any]) -> Any:
+        self.calls += 1
+        if self.calls == self._at and not self._is_after:
+            raise PeerError(f"cut before {path}")
+        answered = await super()._ask(path, body, answer)
+        if self.calls == self._at:
+            raise PeerError(f"cut after {path}")
+        return answered
+
+
+@pytest.mark.parametrize("pair", PAIRS[:2], ids="-".join)
+async def test_repair_that_is_cut_off_anywhere_is_finished_by_the_next(
+    freehold_scene: Scene, pair: tuple[str, str]
+) -> None:
+    async with shop(freehold_scene, pair, users=60) as (owning, keeping):
+        chance = random.Random(3)  # noqa: S311 (repeatable)
+        for at, is_after in [(at, is_after) for at in range(1, 16) for is_after in (False, True)]:
+            tampering = Tampering(keeping.service, chance)
+            await tampering.tamper(8)
+            before = await everything(keeping.service)
+            source = Cut(keeping.running.settings.peer("users"), at, is_after=is_after)
+            settle = Settle(CUSTOMERS, source, make_ledger(keeping.service))
+            own, orders = (
+                make_copy_rows(keeping.service, CUSTOMERS),
+                make_copy_rows(keeping.service, CUSTOMERS, "orders"),
+            )
+            with contextlib.suppress(PeerError):
+                async for _ in Audit(settle, own, [orders], Repair(settle)).run():
+                    pass
+            await source.close()
+
+            findings, outcome = await audit(keeping, repair=True)
+
+            assert outcome.repaired == outcome.differing == len(findings)
+            await owning.settled()
+            assert (await audit(keeping))[0] == [], (at, is_after, source.calls)
+            after = await everything(keeping.service)
+            untouched = (
+                set(before["customers"]) - tampering.touched["customers"] - {each[1] for each in tampering.expected}
+            )
+            assert all(plain(after["customers"][key]) == plain(before["customers"][key]) for key in untouched)
+
+
+async def test_repair_does_not_undo_a_newer_state(freehold_scene: Scene) -> None:
+    """A copy that was found ahead, and that its owner has caught up with meanwhile, is not set back."""
+    async with shop(freehold_scene, ("postgres", "mongo"), users=5) as (owning, keeping):
+        rows = make_copy_rows(keeping.service, CUSTOMERS)
+        [found] = await rows.find(["u00004"])
+        await owning.service.store.transact(rename, "u00004", "newer")
+        await owning.settled()
+
+        assert await rows.set_back([found], SET_BACK) == set()
+
+        assert (await everything(keeping.service))["customers"]["u00004"]["name"] == "newer"
+
+
+async def test_what_cannot_be_compared_says_why(freehold_scene: Scene) -> None:
+    async with freehold_scene.run(owner("postgres", entity=None)), freehold_scene.run(subscriber("mongo")) as keeping:
+        with pytest.raises(CallerError, match="users does not say where its entities of kind 'user' lie"):
+            await audit(keeping)
+        with pytest.raises(CallerError, match="orders keeps no replica 'nothing'; it keeps customers"):
+            await audit(keeping, replica="nothing")
+
+
+async def test_owner_that_is_not_there_is_named(freehold_scene: Scene) -> None:
+    async with freehold_scene.run(owner("postgres")) as owning:
+        await owning.settled()
+    async with freehold_scene.run(subscriber("mongo")) as keeping:
+        with pytest.raises(PeerError, match="users does not answer"):
+            await audit(keeping)
+
+
+async def test_left_over_copy_of_what_never_goes_is_refused_and_stays_as_it_is(freehold_scene: Scene) -> None:
+    entity = Entity(state=UserUpdated, rows="users")
+    async with (
+        freehold_scene.run(owner("postgres", entity)) as owning,
+        freehold_scene.run(subscriber("mongo")) as keeping,
+    ):
+        await owning.service.store.transact(add_users, [make_user(1, random.Random(1))])  # noqa: S311 (repeatable)
+        await owning.settled()
+        like = await keeping.service.store["customers"].find_one({})
+        await keeping.service.store["customers"].insert_one({**like, "_id": "nobody"})
+        before = await everything(keeping.service)
+
+        [finding], outcome = await audit(keeping, repair=True)
+
+        assert (finding.id, finding.kind, finding.repaired) == ("nobody", Kind.LEFT_OVER, False)
+        assert "gone=" in finding.refused
+        assert outcome.repaired == 0
+        assert await everything(keeping.service) == before
+
+
+async def test_consumer_that_stands_still_is_no_finding(freehold_scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("freehold.converge.settle.CAUGHT_UP_LIMIT_S", 0.2)
+    async with (
+        freehold_scene.run(owner("postgres")) as owning,
+        freehold_scene.run(subscriber("mongo"), only="api") as keeping,
+    ):
+        people = [make_user(number, random.Random(number)) for number in range(10)]  # noqa: S311 (repeatable)
+        await owning.service.store.transact(add_users, people)
+
+        findings, outcome = await audit(keeping, repair=True)
+
+        assert (findings, outcome.differing, outcome.behind) == ([], 0, 10)
+        assert outcome.reason.startswith("the consumer of users has not caught up: partition")
 
 
 async def write_on(owning: TestedService, number: int, stopped: asyncio.Event) -> int:

@@ -45,6 +45,9 @@ def status(json: JSON = False) -> None:
         ("name", "role", "state", "url", "process", "lag", "log"),
         [_row(process, progress.get(process.name)) for process in state.processes],
     )
+    for name, told in progress.items():
+        for note in told.get("notes") or ():
+            typer.echo(f"{name}: {note}")
 
 
 def logs(

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
-from freehold.converge.audit import Audit, Rest
+from freehold.converge.audit import Audit, Outcome, Rest
 from freehold.converge.audit_route import Line, add_route, line_of
 from freehold.converge.audits import Audited
 from freehold.converge.owner import OwnerRoutes, Shipped
@@ -71,6 +71,10 @@ async def keep_auditing(running: RunningService) -> None:
 async def _run_audit(running: RunningService, replica: Replica, repair: bool) -> AsyncIterator[Line]:
     async with auditing(running, replica, repair=repair) as audit:
         async for each in audit.run():
+            if isinstance(each, Outcome):
+                # What the service said of these copies by itself is out of date now.
+                left = each.differing - each.repaired
+                await make_audits(running.service).note(replica.into, each.rows, left, each.reason)
             yield line_of(each)
 
 
