@@ -26,6 +26,8 @@ from freehold.service import Listen, Parking, Service
 from freehold.testing import Scene
 from freehold.topic import Record
 from freehold.topic.address import KafkaAddress
+from freehold.topic.admin import Topics
+from freehold.topic.dead import SUFFIX, DeadLetterTopic
 from freehold.topic.partition import partition_of
 from tests.seams.pair import (
     PRODUCTS,
@@ -303,6 +305,9 @@ async def test_dead_letter_says_where_why_when_and_how_often(
         assert headers["kafka_dlt-original-consumer-group"].decode() == group
         assert int.from_bytes(headers["kafka_dlt-original-offset"], "big") == dead.id.offset
         assert b"Traceback" not in b"".join(headers.values())
+        topics = Topics(KafkaAddress.parse(freehold_scene.servers.admin_url("kafka")))
+        name = f"{freehold_scene.namespace}_orders{SUFFIX}"
+        assert await asyncio.to_thread(topics.ensure, name, DeadLetterTopic()) == []
 
 
 def letters_of(scene: Scene, count: int) -> list[Message]:
@@ -375,6 +380,25 @@ async def test_handler_that_hangs_is_cut_off(freehold_service: Run, reading: str
 
         hanging = False
         await until_effects(orders, {key: [1] for key in ["u3", *BESIDE]})
+
+
+@pytest.mark.parametrize("reading", PRODUCTS)
+async def test_handler_that_waits_for_what_is_cancelled_fails_like_any_other(
+    freehold_service: Run, reading: str
+) -> None:
+    async def wait_for_cancelled(_tx: Any, event: Named) -> None:
+        if event.id == "u3":
+            waiting = asyncio.create_task(asyncio.Event().wait())
+            waiting.cancel()
+            await waiting
+
+    users, orders = owner("mongo"), parking(reading, wait_for_cancelled, ONCE)
+    async with freehold_service(users), freehold_service(orders):
+        await users.store.transact(update_many, ["u3", *BESIDE], 1)
+        await until_effects(orders, {key: [1] for key in BESIDE})
+        [event] = await until_parked(orders, {"user/u3": ["failed"]})
+
+        assert event.error_type == "HandlerCancelled"
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,10 @@ class HandlerTimeout(Exception):
     """A handler was cut off at its deadline; a failure of the event like any other."""
 
 
+class HandlerCancelled(Exception):
+    """A handler let a cancellation out that was none of this process's; a failure of the event like any other."""
+
+
 class HandlerWaits(Exception):
     """A handler raised what the policy calls transient: no failure of the event. Never leaves the consumer."""
 
@@ -217,6 +221,12 @@ class Applier:
                     await listen.handler(tx, event)
                 except self._policy.transient as error:
                     raise HandlerWaits(words_of(error)) from error
+                except asyncio.CancelledError as error:
+                    # It would end the worker, and its partition would stand still without a word.
+                    task = asyncio.current_task()
+                    if task is None or task.cancelling():
+                        raise
+                    raise HandlerCancelled("what the handler waited for was cancelled") from error
         except TimeoutError as error:
             if not deadline.expired():
                 raise
