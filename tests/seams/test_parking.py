@@ -106,8 +106,9 @@ async def until_effects(service: Service, expected: dict[str, list[int]]) -> Non
     found: dict[str, list[int]] = {}
 
     async def as_expected() -> bool:
+        seen = await effects(service)
         found.clear()
-        found.update(await effects(service))
+        found.update(seen)
         return found == expected
 
     await until(as_expected, lambda: found)
