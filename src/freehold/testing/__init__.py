@@ -138,8 +138,10 @@ class TestedService:
     async def settled(self, limit_s: float = SETTLED_S) -> None:
         """Wait until all that the test's services published has reached everybody in the test who reads it.
 
+        An event that is parked has not.
+
         Raises:
-            AssertionError: It did not within `limit_s`; says who waits for what.
+            AssertionError: It did not within `limit_s`; says who waits for what, and why what is parked failed.
         """
         await self.scene.settled(limit_s)
 
