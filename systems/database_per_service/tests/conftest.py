@@ -30,15 +30,18 @@ def scene(freehold_servers: Servers) -> Iterator[Scene]:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def shop(scene: Scene) -> AsyncIterator[Shop]:
     async with AsyncExitStack() as stack:
-        yield Shop(
+        shop = Shop(
             await stack.enter_async_context(scene.run(users)),
             await stack.enter_async_context(scene.run(orders)),
         )
+        # A topic is made and a group is joined in the background, which takes long on a busy machine.
+        await shop.users.settled(limit_s=100)
+        yield shop
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def door(shop: Shop) -> AsyncIterator[httpx.AsyncClient]:
-    async with serve_gateway(shop.users.url, shop.orders.url) as client:
+async def door(shop: Shop, scene: Scene) -> AsyncIterator[httpx.AsyncClient]:
+    async with serve_gateway(shop.users.url, shop.orders.url, token_secret=scene.token_secret) as client:
         yield client
 
 
