@@ -37,38 +37,72 @@ def advance(
     whatever interrupted it: it goes on.
     """
     from freehold.cli.reach import reach
-    from freehold.converge.epoch import Advance, Look, Standing, Told
+    from freehold.converge.epoch import Look, Standing
     from freehold.errors import EpochError
 
     reached = reach()
-    peer = reached.peer(service)
-    standing = peer.ask("epoch", Look(), Standing)
+    standing = reached.peer(service).ask("epoch", Look(), Standing)
     if not json:
         _explain(reached, service, standing)
     if not (standing.is_behind or standing.is_telling or force):
         raise EpochError(f"nothing to advance: the store of {service} is not behind its topic")
     if not yes and not typer.confirm("Begin a new epoch?", err=True):
         raise typer.Exit(1)
+    epoch, told = _tell(reached, service, standing, force=force, is_quiet=json)
+    copies = {f"{name}.{into}": _repair(reached, name, into) for name, into in _readers(reached, service)}
+    if json:
+        print_json({"service": service, "epoch": epoch, "told": told, "copies": copies})
+    else:
+        typer.echo(f"{service}: epoch {epoch}, {sum(told.values()):,} entities told again")
+        for name, found in copies.items():
+            typer.echo(
+                f"{name}: {found['rows']:,} compared, {found['differing']:,} differed, {found['repaired']:,} repaired"
+            )
+    if any(found["differing"] > found["repaired"] or found["behind"] for found in copies.values()):
+        say("not all copies are equal yet: freehold audit --repair")
+        raise typer.Exit(1)
+
+
+def _tell(
+    reached: Reached, service: str, standing: Standing, *, force: bool, is_quiet: bool
+) -> tuple[int, dict[str, int]]:
+    """Let the service begin the epoch and tell its entities again; give the epoch, and how many by kind."""
+    from freehold.converge.epoch import Advance, Told
+
     epoch, told = standing.epoch, dict.fromkeys(standing.entities, 0)
-    for step in peer.lines("epoch/advance", Advance(force=force), Told):
+    for step in reached.peer(service).lines("epoch/advance", Advance(force=force), Told):
         epoch = step.epoch
         if step.entity:
             told[step.entity] = step.done
-            if not json:
+            if not is_quiet:
                 say(f"{service}: told again {step.done:,} of about {step.total:,}: {step.entity}")
-    if json:
-        print_json({"service": service, "epoch": epoch, "told": told})
-    else:
-        typer.echo(
-            f"{service}: epoch {epoch}; {sum(told.values()):,} entities told again. Now compare: freehold audit --repair"
-        )
+    return epoch, told
+
+
+def _repair(reached: Reached, name: str, into: str) -> dict[str, int]:
+    """Compare a copy with its owner, and let what only the lost history had be removed."""
+    from freehold.converge.audit_route import PATH, AuditAsked, Line
+
+    found = {"rows": 0, "differing": 0, "repaired": 0, "behind": 0}
+    for line in reached.peer(name).lines(PATH, AuditAsked(into, repair=True), Line):
+        if line.outcome is not None:
+            found = {each: getattr(line.outcome, each) for each in found}
+    return found
+
+
+def _readers(reached: Reached, service: str) -> list[tuple[str, str]]:
+    """Name the copies of a service's facts in the services that are up."""
+    return [
+        (each.name, copy.into)
+        for each in reached.system.services
+        for copy in each.replicates
+        if copy.of == service and each.name in reached.urls
+    ]
 
 
 def _explain(reached: Reached, service: str, standing: Standing) -> None:
     counts = ", ".join(f"{count:,} of {kind}" for kind, count in standing.entities.items()) or "none"
-    readers = [
-        f"{each.name}.{copy.into}" for each in reached.system.services for copy in each.replicates if copy.of == service
-    ]
+    readers = [f"{name}.{into}" for name, into in _readers(reached, service)]
     say(f"{service}: its topic has followed the store to {standing.topic_tally}; the store stands at {standing.tally}.")
     if standing.is_telling:
         say(f"Epoch {standing.epoch} has begun, and not all entities were told again yet: that goes on.")

@@ -1,6 +1,6 @@
 """Several versions of a copy in the subscriber's store: the serving one, the next, and the previous; and the work on them.
 
-The seam that both products fill (tests/seams/test_versions.py).
+The seam that both products fill (tests/seams/test_rebuild.py).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A store's history: which one it is (its epoch), how often it counted along with its topic, and a new one begun.
 
-The seam that both products fill (tests/seams/test_history.py).
+The seam that both products fill (tests/seams/test_epoch.py).
 """
 
 from __future__ import annotations
