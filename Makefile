@@ -1,6 +1,6 @@
 # Freehold. `make help` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help install up test soak bench bench-long lint format lock install-dev
+.PHONY: help install up test drill bench bench-long lint format lock install-dev
 SHELL := /bin/sh
 
 VENV := .venv
@@ -25,8 +25,8 @@ test: install-dev ## everything that CI runs: style, types, layers, tests, fault
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --ignore tests/faults
 	$(BIN)/pytest tests/faults
 
-soak: install-dev ## kill processes at random for hours (KILLS=1000 SEED=7), and compare everything
-	$(BIN)/python -m tests.faults.soak --kills $(or $(KILLS),1000) $(if $(SEED),--seed $(SEED))
+drill: install ## kill, stop and starve the reference system (KILLS=250 MINUTES=30 SEED=7), and compare everything
+	$(BIN)/freehold drill $(SYSTEM) --kills $(or $(KILLS),250) --minutes $(or $(MINUTES),30) $(if $(SEED),--seed $(SEED))
 
 bench: install-dev ## the published figures, each beside its limit (under 5 minutes)
 	$(BIN)/python -m benchmarks

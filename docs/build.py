@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
+import statistics
 from pathlib import Path
+from typing import Any
 
 import freehold
 from freehold.flowzap.rules import RULES
 
 REFERENCE = Path(__file__).parent / "reference"
+DRILLS = Path(__file__).parent / "drills"
 CASES = Path(__file__).parents[1] / "tests" / "flowzap" / "cases"
 
 
@@ -59,7 +63,38 @@ def problem_page() -> str:
     return "\n".join(parts).rstrip() + "\n"
 
 
-PAGES = {"library.md": library_page, "commands.md": command_page, "problems.md": problem_page}
+def drill_page() -> str:
+    """Sum up the drills that were run, one line each, from their reports."""
+    runs = [json.loads(file.read_text()) for file in sorted(DRILLS.glob("*.json"), key=lambda file: int(file.stem))]
+    parts = [
+        "# Drills\n",
+        (
+            "Every long drill of the reference system whose report is in `docs/drills`, as `freehold drill --report` wrote it. Two shared "
+            "cores, with other work beside. This page is generated: `python docs/build.py`.\n"
+        ),
+        "Each is played again by its seed, at its commit: `freehold drill systems/database_per_service --seed SEED --kills 250`.\n",
+        _drill_table(runs),
+        *[
+            f"Stuck with seed {run['seed']}: {'; '.join(run['unmet'])}. {run.get('remark', '')}".rstrip(". ") + ".\n"
+            for run in runs
+            if run["unmet"]
+        ],
+        "## Faults, and how long each was felt\n",
+        (
+            "From the kill, or the end of a stop, until a write that was made afterwards had gone all the way through the victim, with up "
+            "to six faults open at once. The median is the middle one of the runs' medians.\n"
+        ),
+        _recovery_table(runs),
+    ]
+    return "\n".join(parts).rstrip() + "\n"
+
+
+PAGES = {
+    "library.md": library_page,
+    "commands.md": command_page,
+    "problems.md": problem_page,
+    "drills.md": drill_page,
+}
 
 
 def main() -> None:
@@ -67,6 +102,45 @@ def main() -> None:
     REFERENCE.mkdir(exist_ok=True)
     for name, page in PAGES.items():
         (REFERENCE / name).write_text(page())
+
+
+def _drill_table(runs: list[dict[str, Any]]) -> str:
+    counted = ("kills", "lost", "twice", "out_of_order", "stuck")
+    lines = [
+        "| seed | commit | minutes | faults | kills | writes | lost | twice | out of order | stuck |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for run in runs:
+        faults, writes = sum(run["faults"].values()), sum(run["writes"].values())
+        figures = [
+            run["seed"],
+            run["commit"] or "-",
+            f"{run['minutes']:g}",
+            f"{faults:,}",
+            f"{run['kills']:,}",
+            f"{writes:,}",
+        ]
+        lines.append(f"| {' | '.join(map(str, [*figures, *(run[each] for each in counted[1:])]))} |")
+    totals = {each: sum(run[each] for run in runs) for each in counted}
+    faults = sum(sum(run["faults"].values()) for run in runs)
+    writes = sum(sum(run["writes"].values()) for run in runs)
+    minutes = sum(run["minutes"] for run in runs)
+    whole = ["all", "", f"{minutes:g}", f"{faults:,}", f"{totals['kills']:,}", f"{writes:,}"]
+    lines.append(f"| {' | '.join(map(str, [*whole, *(totals[each] for each in counted[1:])]))} |")
+    return "\n".join(lines) + "\n"
+
+
+def _recovery_table(runs: list[dict[str, Any]]) -> str:
+    lines = ["| fault | times | p50 | at most |", "|---|---|---|---|"]
+    for fault in sorted({fault for run in runs for fault in run["faults"]}):
+        times = sum(run["faults"].get(fault, 0) for run in runs)
+        found = [run["recovery_ms"][fault] for run in runs if fault in run["recovery_ms"]]
+        figures = ("", "")
+        if found:
+            middle, most = statistics.median(each["p50"] for each in found), max(each["max"] for each in found)
+            figures = (f"{middle / 1000:.1f} s", f"{most / 1000:.1f} s")
+        lines.append(f"| {fault} | {times} | {figures[0]} | {figures[1]} |")
+    return "\n".join(lines) + "\n"
 
 
 def _text(value: object) -> str:

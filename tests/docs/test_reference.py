@@ -18,7 +18,7 @@ def build() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("page", ["library.md", "commands.md", "problems.md"])
+@pytest.mark.parametrize("page", ["library.md", "commands.md", "problems.md", "drills.md"])
 def test_reference_page_is_up_to_date(page: str) -> None:
     written = (DOCS / "reference" / page).read_text()
 

@@ -131,6 +131,9 @@ class Drill:
             self._step()
         while self._open:
             self._step()
+        for victim in sorted(self._trial.tampered):
+            self._tell("repairing what was tampered with", is_due=True)
+            self._trial.go_through(tamper.repair(self._trial, victim))
 
     def _begin_next(self) -> None:
         if time.monotonic() < self._next_at:

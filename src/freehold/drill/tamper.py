@@ -1,4 +1,4 @@
-"""Change copies behind the system's back; the audit must find and repair them while everything goes on."""
+"""Change copies behind the system's back; the audit must find and repair them under load."""
 
 from __future__ import annotations
 
@@ -23,19 +23,29 @@ Document = dict[str, Any]
 
 
 def tamper(trial: Trial, victim: str) -> Steps:
-    """Edit, roll back and delete some copies in MongoDB; it has recovered when an audit finds no difference any more."""
-    fault, name = f"tamper {victim}", victim.partition(" ")[0]
-    service = trial.stage.system.service(name)
-    replica = service.replicates[0]
+    """Edit, roll back and delete some copies in MongoDB, at once; `repair` follows when no other fault is open."""
+    name = victim.partition(" ")[0]
     try:
-        _change(trial.stage.store_url(name), name, replica, trial.chance())
+        _change(trial.stage.store_url(name), name, _replica(trial, name), trial.chance())
     except PyMongoError as error:
         raise Missed(f"the copies of {name} cannot be reached now: {error}") from error
-    trial.counts[fault] += 1
+    trial.counts[f"tamper {victim}"] += 1
+    trial.tampered.add(victim)
+    yield
+
+
+def repair(trial: Trial, victim: str) -> Steps:
+    """Audit and repair under load until an audit finds no difference; note how long that took.
+
+    Raises:
+        DrillError: It still finds one after FOUND_LIMIT_S.
+    """
+    fault, name = f"tamper {victim}", victim.partition(" ")[0]
     began_at = time.monotonic()
     is_repairing = True
     while True:
-        audit = _start_audit(trial.stage, f"{name}.{replica.into}", *(["--repair"] if is_repairing else []))
+        options = ["--repair"] if is_repairing else []
+        audit = _start_audit(trial.stage, f"{name}.{_replica(trial, name).into}", *options)
         try:
             while audit.poll() is None:
                 yield
@@ -43,12 +53,16 @@ def tamper(trial: Trial, victim: str) -> Steps:
             end_process(audit)
         if audit.returncode == 0 and not is_repairing:
             break
-        # What it could not reach, another fault had; what it repaired is looked at once more.
+        # What was repaired is looked at once more; what could not be judged is audited again.
         is_repairing = audit.returncode != 0
         if time.monotonic() > began_at + FOUND_LIMIT_S:
-            raise DrillError(f"{fault}: the audit does not come to an end without a difference in {FOUND_LIMIT_S:g} s")
-        yield
+            raise DrillError(f"{fault}: the audit still finds a difference after {FOUND_LIMIT_S:g} s")
+    trial.tampered.discard(victim)
     trial.recovered_s[fault].append(time.monotonic() - began_at)
+
+
+def _replica(trial: Trial, service: str) -> Replica:
+    return trial.stage.system.service(service).replicates[0]
 
 
 def _change(url: str, name: str, replica: Replica, chance: random.Random) -> None:

@@ -49,6 +49,7 @@ class Trial:
         self.recovered_s: dict[str, list[float]] = defaultdict(list)
         self.counts: Counter[str] = Counter()
         self.kill_count = 0
+        self.tampered: set[str] = set()
         self._loads = itertools.count()
         self._seed = seed
         self._writes_per_s = writes_per_s
