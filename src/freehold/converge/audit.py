@@ -33,6 +33,7 @@ LOT_MAX = 1_000
 REMEMBERED_MAX = 10_000
 
 Rest = Callable[[float], Awaitable[None]]
+Locating = Callable[[Sequence[Finding]], Awaitable[Sequence[Finding]]]
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -74,6 +75,7 @@ class Audit:
         embedded: The rows of the service's own that embed them.
         repair: Mends what differs; None leaves it.
         rest: Is told how long the last part took, and may wait before the next.
+        locate: Gives findings with their positions on the topic.
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class Audit:
         embedded: Sequence[CopyRows],
         repair: Repair | None = None,
         rest: Rest | None = None,
+        locate: Locating | None = None,
     ) -> None:
         self._settle = settle
         self._source = settle.source
@@ -90,6 +93,7 @@ class Audit:
         self._embedded = embedded
         self._repair = repair
         self._rest = rest
+        self._locate = locate
         self._suspects: list[str] = []
         self._found: set[str] = set()
         self._open: list[tuple[CopyRows, Mapping[str, Finding]]] = []
@@ -201,14 +205,20 @@ class Audit:
             self._found |= (
                 {each.id for each in settled.findings.values()} if len(self._found) < REMEMBERED_MAX else set()
             )
+            found = await self._located(settled.findings)
             if self._repair is None:
-                for finding in settled.findings.values():
+                for finding in found.values():
                     yield finding
-            elif settled.findings:
-                self._open.append((rows, settled.findings))
+            elif found:
+                self._open.append((rows, found))
                 if sum(len(findings) for _, findings in self._open) >= REMEMBERED_MAX:
                     async for finding in self._mend():
                         yield finding
+
+    async def _located(self, findings: Mapping[str, Finding]) -> Mapping[str, Finding]:
+        if self._locate is None or not findings:
+            return findings
+        return dict(zip(findings, await self._locate(list(findings.values())), strict=True))
 
     async def _mend(self) -> AsyncIterator[Finding]:
         """Repair what was found until now."""

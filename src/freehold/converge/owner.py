@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -111,12 +111,20 @@ class OwnerRoutes:
         service: The owner; its store is open when it is asked.
         owned: Gives its entities of one kind.
         ends: Says where its topic ends now; it blocks.
+        epoch: Reads the store's epoch, which another process may have raised.
     """
 
-    def __init__(self, service: Service, owned: Callable[[Entity], Owned], ends: Callable[[], Shipped]) -> None:
+    def __init__(
+        self,
+        service: Service,
+        owned: Callable[[Entity], Owned],
+        ends: Callable[[], Shipped],
+        epoch: Callable[[], Awaitable[int]],
+    ) -> None:
         self._service = service
         self._make_owned = owned
         self._ends = ends
+        self._epoch = epoch
 
     def add_to(self, routes: InternalRoutes) -> None:
         """Let these be asked."""
@@ -135,11 +143,11 @@ class OwnerRoutes:
     async def scan(self, asked: Part) -> OwnedStates:
         """Give the next part, deleted ones too."""
         rows = await self._owned(asked.entity).scan(asked.after, asked.limit)
-        return self._states(rows, rows[-1].cursor if len(rows) == asked.limit else None)
+        return await self._states(rows, rows[-1].cursor if len(rows) == asked.limit else None)
 
     async def find(self, asked: OfSome) -> OwnedStates:
         """Give those of these that there are."""
-        return self._states(await self._owned(asked.entity).find(asked.ids))
+        return await self._states(await self._owned(asked.entity).find(asked.ids))
 
     async def absent(self, asked: OfSome) -> Named:
         """Name those of these that the owner does not have, and has not deleted either."""
@@ -178,8 +186,8 @@ class OwnerRoutes:
     def _owned(self, entity: str) -> Owned:
         return self._make_owned(self._service.entity(entity))
 
-    def _states(self, rows: Sequence[OwnedRow], cursor: str | None = None) -> OwnedStates:
-        return OwnedStates(self._service.store.epoch, [_state(row) for row in rows], cursor)
+    async def _states(self, rows: Sequence[OwnedRow], cursor: str | None = None) -> OwnedStates:
+        return OwnedStates(await self._epoch(), [_state(row) for row in rows], cursor)
 
 
 def _state(row: OwnedRow) -> OwnedState:

@@ -46,7 +46,7 @@ class PostgresCopyRows:
         key, key_type = await self._find_key()
         behind = "" if after is None else f"AND {key} > $2::text::{key_type}"
         query = f"{self._select(key)} WHERE {self._column('id')} IS NOT NULL {behind} ORDER BY {key} LIMIT $1"
-        return self._read(await self._store.fetch(query, limit, *([] if after is None else [after])))
+        return await self._ask(query, limit, *([] if after is None else [after]))
 
     async def scan_living(self, after: str | None, limit: int) -> list[str]:
         """Name the entities of up to `limit` copies that live; see `CopyRows.scan_living`."""
@@ -60,7 +60,7 @@ class PostgresCopyRows:
         """Read those of these rows that there are; see `CopyRows.find`."""
         key, key_type = await self._find_key()
         query = f"{self._select(key)} WHERE {key} = ANY($1::text[]::{key_type}[]) AND {self._column('id')} IS NOT NULL"
-        return self._read(await self._store.fetch(query, list(keys)))
+        return await self._ask(query, list(keys))
 
     async def set_back(self, rows: Sequence[CopyRow], place: Place) -> set[str]:
         """Give these the earlier place, if they stand where they were found; see `CopyRows.set_back`."""
@@ -71,7 +71,7 @@ class PostgresCopyRows:
         statement = (
             f"UPDATE {quote_identifier(self._table)} AS own SET {changes}"  # noqa: S608 (quoted)
             f" FROM unnest($1::text[]::{key_type}[], $2::bigint[], $3::bigint[], $4::integer[]) AS met(key, e, v, i)"
-            f" WHERE own.{key} = met.key AND ({found}) = (met.e, met.v, met.i) RETURNING own.{key}::text AS key"
+            f" WHERE {key} = met.key AND ({found}) = (met.e, met.v, met.i) RETURNING {key}::text AS key"
         )
         ordered = sorted(rows, key=lambda row: row.key)
         columns: list[list[Any]] = [[row.key for row in ordered]]
@@ -85,7 +85,7 @@ class PostgresCopyRows:
     def _select(self, key: str) -> str:
         names = ["id", "epoch", "version", "index", "deleted", *self._fields]
         columns = ", ".join(f"{self._column(name)} AS {quote_identifier(name)}" for name in names)
-        return f"SELECT {key}::text AS freehold_key, {columns} FROM {quote_identifier(self._table)}"  # noqa: S608 (quoted)
+        return f"SELECT {key}::text AS freehold_key, {columns} FROM {quote_identifier(self._table)} AS own"  # noqa: S608
 
     def _column(self, name: str) -> str:
         return quote_identifier(self._prefix + name)
@@ -98,10 +98,17 @@ class PostgresCopyRows:
                     f"what {self.where} embeds cannot be compared: {self._table} needs a primary key of one column"
                 )
             self._key = found[0]["name"], found[0]["type"]
-        return quote_identifier(self._key[0]), self._key[1]
+        # By the table's name: what is selected from an embedding table has an "id" of its own, the entity's.
+        return f"own.{quote_identifier(self._key[0])}", self._key[1]
 
-    def _read(self, rows: Sequence[asyncpg.Record]) -> list[CopyRow]:
-        return [self._row(row) for row in rows]
+    async def _ask(self, query: str, *values: Any) -> list[CopyRow]:
+        try:
+            return [self._row(row) for row in await self._store.fetch(query, *values)]
+        except asyncpg.UndefinedColumnError as error:
+            raise MigrationError(
+                f"{self.where} has not all that the replica declares ({error}), so it cannot be compared; make it anew: "
+                f"freehold rebuild"
+            ) from error
 
     def _row(self, row: asyncpg.Record) -> CopyRow:
         fields = {name: _value(row[name], kind) for name, kind in self._fields.items()}

@@ -2,30 +2,41 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING
 
 from freehold.converge.audit import Audit, Outcome, Rest
 from freehold.converge.audit_route import Line, add_route, line_of
 from freehold.converge.audits import Audited
+from freehold.converge.judge import Finding
 from freehold.converge.owner import OwnerRoutes, Shipped
 from freehold.converge.repair import Repair
 from freehold.converge.schedule import Schedule, words
 from freehold.converge.settle import Settle
 from freehold.converge.source import Source
-from freehold.runtime.parts import make_audits, make_copy_rows, make_ledger, make_owned
+from freehold.errors import FreeholdError
+from freehold.runtime.parts import make_audits, make_copy_rows, make_histories, make_ledger, make_owned
 from freehold.runtime.rebuilding import add_epoch_routes, add_rebuild_routes
 from freehold.service import Replica
 
 if TYPE_CHECKING:
     from freehold.runtime.running import RunningService
 
+_logger = logging.getLogger("freehold.audit")
+
 
 def add_routes(running: RunningService) -> None:
     """Let a service be asked over its internal routes for what it owns, and to compare its copies."""
     service = running.service
-    OwnerRoutes(service, lambda entity: make_owned(service, entity), lambda: _ends(running)).add_to(running.internal)
+
+    async def epoch() -> int:
+        return (await make_histories(service).read()).epoch
+
+    owner = OwnerRoutes(service, lambda entity: make_owned(service, entity), lambda: _ends(running), epoch)
+    owner.add_to(running.internal)
     if service.replicates:
         add_route(running.internal, service, lambda replica, repair: _run_audit(running, replica, repair))
     add_epoch_routes(running)
@@ -45,8 +56,14 @@ async def auditing(
     source = Source(running.settings.peer(replica.of), replica.entity)
     settle = Settle(replica, source, make_ledger(service))
     embedded = [make_copy_rows(service, replica, table) for table in replica.embedded_in]
+
+    async def locate(findings: Sequence[Finding]) -> Sequence[Finding]:
+        return await asyncio.to_thread(_locate, running, replica, findings)
+
+    # Nobody waits for what a service finds by itself; whoever asks is told where.
+    own, mend = make_copy_rows(service, replica), Repair(settle) if repair else None
     try:
-        yield Audit(settle, make_copy_rows(service, replica), embedded, Repair(settle) if repair else None, rest)
+        yield Audit(settle, own, embedded, mend, rest, None if rest else locate)
     finally:
         await source.close()
 
@@ -76,6 +93,20 @@ async def _run_audit(running: RunningService, replica: Replica, repair: bool) ->
                 left = each.differing - each.repaired
                 await make_audits(running.service).note(replica.into, each.rows, left, each.reason)
             yield line_of(each)
+
+
+def _locate(running: RunningService, replica: Replica, findings: Sequence[Finding]) -> Sequence[Finding]:
+    """Say where on the topic the events lie that did not take effect; a topic that cannot be read leaves that unknown."""
+    from freehold.converge.locate import Locate
+
+    settings = running.settings
+    group = f"{settings.qualified(running.service.name)}.audit"
+    topic = settings.qualified(replica.of)
+    try:
+        return Locate(settings.kafka(), running.topics, topic, replica.of, group).find(replica.entity, findings)
+    except FreeholdError as error:
+        _logger.info("where the findings lie on the topic of %s is not known: %s", replica.of, error)
+        return findings
 
 
 def _ends(running: RunningService) -> Shipped:
