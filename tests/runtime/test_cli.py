@@ -55,6 +55,11 @@ def test_help_lists_every_command(here: SmallSystem) -> None:
         ("doctor",),
         ("run",),
         ("check", "isolation"),
+        ("dead", "list"),
+        ("dead", "show"),
+        ("dead", "redrive"),
+        ("dead", "edit"),
+        ("dead", "discard"),
         ("events", "tail"),
         ("contracts", "record"),
         ("contracts", "check"),
@@ -103,7 +108,7 @@ def test_verbose_error_has_its_traceback(here: SmallSystem) -> None:
     assert "no system is up here" in done.errors
 
 
-@pytest.mark.parametrize("arguments", [("events", "tail"), ("check", "isolation"), ("logs", "users")])
+@pytest.mark.parametrize("arguments", [("events", "tail"), ("check", "isolation"), ("logs", "users"), ("dead", "list")])
 def test_command_that_needs_a_system_says_that_none_is_up(here: SmallSystem, arguments: tuple[str, ...]) -> None:
     assert is_plain_error(here.freehold(*arguments))
 

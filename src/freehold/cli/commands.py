@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from freehold.cli import audit, check, config, contracts, drill, epoch, events, fz, rebuild, run, status, up, verify
+from freehold.cli import audit, check, config, contracts, dead, drill, epoch, events, fz, rebuild, run, status, up, verify
 
 app = typer.Typer(
     name="freehold",
@@ -36,6 +36,7 @@ verify.register(app)
 drill.register(app)
 audit.register(app)
 rebuild.register(app)
+dead.register(app)
 epoch.register(app)
 fz.register(app)
 events.register(app)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from freehold.cli.output import here
 from freehold.errors import ConfigurationError
@@ -13,6 +13,8 @@ from freehold.http.peer import Peer, peer_url
 
 if TYPE_CHECKING:
     from freehold.service import System
+
+T = TypeVar("T")
 
 
 class Reached:
@@ -37,6 +39,14 @@ class Reached:
             up = ", ".join(self.urls) or "none"
             raise ConfigurationError(f"{service} is not up here; these services are: {up}")
         return Peer(service, self.urls[service])
+
+    def ask(self, service: str, path: str, body: Any, answer: type[T]) -> T:
+        """Ask a service one thing, over a connection of its own; raises as `peer` and `Peer.ask` do."""
+        peer = self.peer(service)
+        try:
+            return peer.ask(path, body, answer)
+        finally:
+            peer.close()
 
 
 def reach() -> Reached:

@@ -19,6 +19,7 @@ from freehold.http.internal import InternalRoutes
 from freehold.http.read_your_writes import ReadYourWrites
 from freehold.replica.arrival import Arrivals
 from freehold.runtime.converging import add_routes, keep_auditing
+from freehold.runtime.dead_letters import add_dead_letter_routes
 from freehold.runtime.health import Health
 from freehold.runtime.lifespan import Lifespan
 from freehold.runtime.metrics import Metrics
@@ -67,6 +68,7 @@ class RunningService:
         self._lifespan = Lifespan(app)
         self.internal = InternalRoutes(service.name, settings.internal_key)
         add_routes(self)
+        add_dead_letter_routes(self)
         # Even without consumers in this process: whoever asks it waits for what another one writes.
         self._arrivals = Arrivals([(each, make_copies(service, each)) for each in service.replicates], self._parked)
         self.app = Edge(
