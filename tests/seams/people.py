@@ -132,4 +132,4 @@ async def _change_in_mongo(tx: Any, person_id: str, name: str, town: str, gone: 
 
 
 # As a command line loads the two; which products they have is the test's own matter.
-system = System(name="people", services=[people("postgres"), readers("postgres")])
+system = System(name="people", services=[people("postgres"), readers("postgres", Contact, NAMES)])
