@@ -13,8 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Producer
 
 from freehold.runtime.supervisor.plan import GATEWAY_PORT
+from freehold.runtime.supervisor.state import Place
+from freehold.topic.address import KafkaAddress
 from tests.runtime.small.system import DEMO_COUNT
 from tests.runtime.small_system import PROCESSES, SOURCE, SmallSystem, small_system, wait_until
 
@@ -58,6 +61,30 @@ def test_demo_is_written_once(system: SmallSystem) -> None:
 
     assert before >= DEMO_COUNT
     assert system.count() == before
+
+
+def test_dead_letters_of_all_services_are_found_and_discarded(system: SmallSystem) -> None:
+    assert json.loads(system.freehold("dead", "list", "--json").output) == []
+    environment = Place(system.directory / ".freehold").read_environment("notes")
+    address = KafkaAddress.parse(environment["FREEHOLD_KAFKA_URL"])
+    producer = Producer({**address.client_config(), "partitioner": "murmur2_random"})
+    producer.produce("notes", b"no event", b"note/none")
+    assert producer.flush(30) == 0
+
+    def found() -> list[dict[str, object]]:
+        listed: list[dict[str, object]] = json.loads(system.freehold("dead", "list", "--json").output)
+        return listed
+
+    wait_until(lambda: len(found()) == 2, "the record is parked by both of its readers")
+    assert {each["service"]: (each["state"], each["error_type"]) for each in found()} == {
+        "tags": ("dead", "Unreadable"),
+        "marks": ("dead", "Unreadable"),
+    }
+    again = system.freehold("dead", "redrive", "--all", "--yes", "--json")
+    assert (again.code, json.loads(again.output)["outcomes"]) == (1, {"failed again": 2})
+    given_up = system.freehold("dead", "discard", "--all", "--yes", "--json")
+    assert (given_up.code, json.loads(given_up.output)["outcomes"]) == (0, {"discarded": 2})
+    assert found() == []
 
 
 def test_each_service_knows_its_own_credentials_and_nothing_else(system: SmallSystem) -> None:
