@@ -122,7 +122,9 @@ def wanted(
         "newer_s": read_age(newer, "--newer-than"),
         "states": tuple(state or ()),
     }
-    return Wanted(by_service, tuple(service or ()), {name: value for name, value in fields.items() if value})
+    return Wanted(
+        by_service, tuple(service or ()), {name: value for name, value in fields.items() if value not in ("", None, ())}
+    )
 
 
 def split_id(text: str) -> tuple[str, str]:

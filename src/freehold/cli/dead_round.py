@@ -35,6 +35,7 @@ YES = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 STEP_MAX = 200
 TICK_S = 0.2
 LOOK_S = 0.3
+LOOK_S_MAX = 2.0  # each look reads the lot
 GOOD = {"took effect", "had taken effect already", "discarded", "left by itself"}
 _RATE = re.compile(r"(\d{1,6})(?:/(s|m|h))?")
 _PER_S = {"s": 1.0, "m": 60.0, "h": 3_600.0}
@@ -86,7 +87,7 @@ def run_round(
         _ask_each(reached, chosen, "drop", round_id)
         raise
     _ask_each(reached, chosen, "confirm", round_id)
-    _finish(reached, chosen, round_id, what, pace, json=json)
+    _finish(reached, {service: proposals[service].count for service in chosen}, round_id, what, pace, json=json)
 
 
 def resume_round(reached: Reached, ids: list[str], *, rate: str, wait: str, json: bool) -> None:
@@ -112,7 +113,7 @@ def resume_round(reached: Reached, ids: list[str], *, rate: str, wait: str, json
     # The one confirmation was for all of them.
     _ask_each(reached, list(there), "confirm", round_id)
     what = next(iter(there.values())).intent.value
-    _finish(reached, list(there), round_id, what, pace, json=json)
+    _finish(reached, {name: each.unasked for name, each in there.items()}, round_id, what, pace, json=json)
 
 
 def who() -> str:
@@ -156,7 +157,11 @@ def _propose(
             even_quarantined=even_quarantined,
             dry_run=dry_run,
         )
-        found[service] = reached.ask(service, PATH + "propose", question, Proposal)
+        try:
+            found[service] = reached.ask(service, PATH + "propose", question, Proposal)
+        except BaseException:
+            _ask_each(reached, list(found), "drop", round_id)
+            raise
     return found
 
 
@@ -178,7 +183,10 @@ def _ask_each(reached: Reached, services: list[str], path: str, round_id: str) -
         reached.ask(service, PATH + path, RoundAsked(round=round_id), Done)
 
 
-def _finish(reached: Reached, services: list[str], round_id: str, what: str, pace: Pace, *, json: bool) -> None:
+def _finish(reached: Reached, services: Mapping[str, int], round_id: str, what: str, pace: Pace, *, json: bool) -> None:
+    """Step through the round in these services, each with so many events to ask for, and say what became of them."""
+    from freehold.errors import PeerError
+
     try:
         with _progress(what) as show:
             _step_through(reached, services, round_id, pace, show)
@@ -186,6 +194,8 @@ def _finish(reached: Reached, services: list[str], round_id: str, what: str, pac
     except KeyboardInterrupt:
         say(f"interrupted; go on with: freehold dead redrive --resume {round_id}")
         raise typer.Exit(130) from None
+    except PeerError as error:
+        raise PeerError(f"{error}; go on with: freehold dead redrive --resume {round_id}") from error
     if json:
         print_json(_tally_data(round_id, what, tallies))
     else:
@@ -194,29 +204,29 @@ def _finish(reached: Reached, services: list[str], round_id: str, what: str, pac
         raise typer.Exit(1)
 
 
-def _step_through(reached: Reached, services: list[str], round_id: str, pace: Pace, show: Any) -> None:
+def _step_through(reached: Reached, services: Mapping[str, int], round_id: str, pace: Pace, show: Any) -> None:
     from freehold.consumer.redrive.routes import PATH, StepAsked
     from freehold.consumer.redrive.shown import Step
 
     began_at, done = time.monotonic(), 0
     for service in services:
-        left = 1
-        while left:
+        is_last = False
+        while not is_last:
             count = due(time.monotonic() - began_at, pace.per_s, done)
             if count == 0:
                 time.sleep(min(TICK_S, 1 / pace.per_s))
                 continue
             step = reached.ask(service, PATH + "step", StepAsked(round=round_id, count=count), Step)
-            done, left = done + step.asked, step.left
-            show(f"{service}: asked", done, done + left)
+            done, is_last = done + step.asked, step.is_last
+            show(f"{service}: asked", done, sum(services.values()))
 
 
-def _wait(reached: Reached, services: list[str], round_id: str, pace: Pace, show: Any) -> dict[str, Tally]:
+def _wait(reached: Reached, services: Mapping[str, int], round_id: str, pace: Pace, show: Any) -> dict[str, Tally]:
     """Wait until everything was tried, as long as was said."""
     from freehold.consumer.redrive.routes import PATH, RoundAsked
     from freehold.consumer.redrive.tally import Tally
 
-    until = time.monotonic() + pace.wait_s
+    until, pause_s = time.monotonic() + pace.wait_s, LOOK_S
     while True:
         question = RoundAsked(round=round_id)
         tallies = {service: reached.ask(service, PATH + "tally", question, Tally) for service in services}
@@ -225,7 +235,8 @@ def _wait(reached: Reached, services: list[str], round_id: str, pace: Pace, show
         show("tried", settled, settled + pending)
         if not pending or time.monotonic() >= until:
             return tallies
-        time.sleep(LOOK_S)
+        time.sleep(pause_s)
+        pause_s = min(1.5 * pause_s, LOOK_S_MAX)
 
 
 def _newest_unfinished(reached: Reached) -> str:

@@ -134,10 +134,10 @@ class Desk:
         made = await self._round(round_id)
         if not made.is_confirmed:
             raise CallerError(f"nothing was begun under {round_id}: it was never confirmed")
-        waiting = await self._rounds.unasked(round_id, CHOSEN_MAX)
+        waiting = await self._rounds.unasked(round_id, count + 1)
         for chosen in waiting[:count]:
             await self._rounds.mark(round_id, chosen.id, now(), await self._ask(made, chosen))
-        return Step(asked=min(count, len(waiting)), left=max(0, len(waiting) - count))
+        return Step(asked=min(count, len(waiting)), is_last=len(waiting) <= count)
 
     async def confirm(self, round_id: str) -> None:
         """Let a round be stepped through."""

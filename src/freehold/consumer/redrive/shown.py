@@ -78,10 +78,10 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
-    """How many events a step asked for, and how many are left to be asked for."""
+    """How many events a step asked for, and whether there are more."""
 
     asked: int
-    left: int
+    is_last: bool
 
 
 def line_of(event: ParkedEvent, now: datetime) -> Line:
