@@ -15,7 +15,7 @@ from benchmarks.figure import Figure, machine, show
 from benchmarks.stage import Stage
 
 SHORT = ("write_with_event", "event_latency", "backlog", "warm_up", "drawing")
-LONG = ("memory", "cold_up")
+LONG = ("memory", "cold_up", "audit")
 
 
 def main() -> None:
