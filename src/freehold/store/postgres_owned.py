@@ -126,7 +126,8 @@ def _keys(entity_ids: Sequence[str], key_type: str) -> list[Any]:
         return [key for each in entity_ids if (key := _uuid(each)) is not None]
     if key_type in _WHOLE:
         bound = _WHOLE[key_type]
-        return [key for each in entity_ids if (key := whole_number(each)) is not None and -bound <= key < bound]
+        numbers = [number for each in entity_ids if (number := whole_number(each)) is not None]
+        return [number for number in numbers if -bound <= number < bound]
     return list(entity_ids)
 
 
