@@ -6,7 +6,22 @@ from typing import Annotated
 
 import typer
 
-from freehold.cli import audit, check, config, contracts, dead, drill, epoch, events, fz, rebuild, run, status, up, verify
+from freehold.cli import (
+    audit,
+    check,
+    config,
+    contracts,
+    dead,
+    drill,
+    epoch,
+    events,
+    fz,
+    rebuild,
+    run,
+    status,
+    up,
+    verify,
+)
 
 app = typer.Typer(
     name="freehold",
