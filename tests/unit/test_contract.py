@@ -148,7 +148,10 @@ def test_new_schema_number_is_a_new_file_beside_the_old_one(tmp_path: Path) -> N
     second = service(renamed(Second), contracts=tmp_path)
     record_contracts(second)
 
-    assert sorted(path.name for path in tmp_path.rglob("*.json")) == ["UserUpdated.1.json"] * 2 + ["UserUpdated.2.json"] * 2
+    assert (
+        sorted(path.name for path in tmp_path.rglob("*.json"))
+        == ["UserUpdated.1.json"] * 2 + ["UserUpdated.2.json"] * 2
+    )
     assert check_contracts(second) == []
     assert [problem.kind for problem in check_contracts(service(ORIGINAL, contracts=tmp_path))] == ["schema-behind"]
 

@@ -7,6 +7,7 @@ own memory, and goes on as `freehold` would; the processes that it starts are st
 from __future__ import annotations
 
 import asyncio
+import runpy
 import sys
 import time
 from collections.abc import Callable
@@ -97,9 +98,7 @@ def main() -> None:
     stage.PROGRAM = ("-m", __spec__.name, names)
     child.PROGRAM = (sys.executable, *stage.PROGRAM)
     sys.argv = ["freehold", *sys.argv[2:]]
-    from freehold.cli import main as freehold
-
-    freehold()
+    runpy.run_module("freehold", run_name="__main__")
 
 
 if __name__ == "__main__":

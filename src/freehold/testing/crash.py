@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import os
+import runpy
 import signal
 import sys
 from collections.abc import Callable
@@ -164,9 +165,7 @@ def main() -> None:
         raise ConfigurationError(f"give a point and a count from 1; there is {', '.join(CrashPoint)}")
     plant(CrashPoint(name), int(count))
     sys.argv = ["freehold", *sys.argv[3:]]
-    from freehold.cli import main as freehold
-
-    freehold()
+    runpy.run_module("freehold", run_name="__main__")
 
 
 if __name__ == "__main__":
