@@ -60,7 +60,8 @@ async def test_reads_and_writes_go_on_and_no_read_meets_a_mix(freehold_service: 
         await write_many(users, 40)
         await running.settled(LIMIT_S)
         reading = Reading(orders, 40)
-        going = [asyncio.ensure_future(each) for each in (reading.run(), writing(users, 40, reading.done))]
+        others = (reading.run(), writing(users, 40, reading.done), sending(orders, 40, reading.done))
+        going = [asyncio.ensure_future(each) for each in others]
 
         for method in (Method.TOPIC, Method.OWNER):
             await rebuild(running, method=method)
@@ -69,6 +70,7 @@ async def test_reads_and_writes_go_on_and_no_read_meets_a_mix(freehold_service: 
         await running.settled(LIMIT_S)
 
         assert reading.failures == []
+        assert {name for name in await letter_names(orders) if name is None} == set()
         assert reading.count > 10
         assert names(await copy_of(orders)) == await rows_of(users)
 
@@ -158,6 +160,21 @@ async def test_own_documents_that_embed_follow_what_was_built(freehold_service: 
         await rebuild(running)
 
         assert await letter_names(orders) == ["name of 4"]
+
+
+async def test_indexes_go_along_and_what_would_mean_the_former_table_is_named(freehold_service: Run) -> None:
+    users, orders = people("postgres"), readers("postgres")
+    async with freehold_service(users), freehold_service(orders) as running:
+        await write_many(users, 3)
+        await running.settled(LIMIT_S)
+        await orders.store.fetch("CREATE INDEX by_town ON contacts (town, name DESC)")
+        await rebuild(running)
+        indexes = await orders.store.fetch("SELECT indexdef FROM pg_indexes WHERE tablename = 'contacts'")
+        assert any("(town, name DESC)" in row["indexdef"] for row in indexes)
+
+        await orders.store.fetch("CREATE VIEW in_ulm AS SELECT id FROM contacts WHERE town = 'Ulm'")
+        with pytest.raises(RebuildError, match="the view in_ulm"):
+            await rebuild(running)
 
 
 @pytest.mark.parametrize("subscriber", PRODUCTS)
@@ -362,18 +379,28 @@ async def marked(orders: Service) -> bool:
     return bool(await orders.store["contacts"].find_one({"_id": "p9", "index": 7}))
 
 
-async def send_letter(tx: Any, person_id: str) -> None:
+async def sending(orders: Service, count: int, done: asyncio.Event) -> None:
+    """Read copies and write what depends on them, in transactions that are open whenever a copy is replaced."""
+    number = 0
+    while not done.is_set():
+        number += 1
+        await orders.store.transact(send_letter, f"p{number % count}", f"l{number}")
+        await asyncio.sleep(0.005)
+
+
+async def send_letter(tx: Any, person_id: str, letter_id: str = "l1") -> None:
     copy = await tx.copy("contacts", person_id)
     assert copy is not None
     if hasattr(tx, "fetchrow"):
         columns = ("id", "name", "town", "epoch", "version", "index", "deleted")
         names_ = ", ".join(f"to_{name}" for name in columns)
         await tx.execute(
-            f"INSERT INTO letters (id, {names_}) VALUES ('l1', $1, $2, $3, $4, $5, $6, $7)",
+            f"INSERT INTO letters (id, {names_}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+            letter_id,
             *(copy[name] for name in columns),
         )
     else:
-        await tx["letters"].insert_one({"_id": "l1", "to": copy})
+        await tx["letters"].insert_one({"_id": letter_id, "to": copy})
 
 
 async def spoil_letter(orders: Service) -> None:
