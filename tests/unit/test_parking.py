@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from freehold.consumer import Claim
@@ -136,6 +136,7 @@ def test_any_policy_and_any_count_give_a_time() -> None:
     assert again.retry_at == event.parked_at + timedelta(seconds=1e6)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=5_000))
 def test_error_is_kept_as_far_as_a_store_can(text: str) -> None:
     event = failed_again(first_failure(), raised(LookupError(text)), policy=POLICY, at=NOW, share=1.0)
@@ -285,6 +286,7 @@ def test_dead_event_is_not_due_unless_it_could_not_be_read_or_is_asked_for() -> 
     assert queues(POLICY, msgspec.structs.replace(dead, is_told=True)).untold == set()
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(st.data())
 def test_any_course_keeps_the_order_of_each_key(data: st.DataObject) -> None:
     """Whatever fails, is tried again and comes in between: events of a key are called in order, none before one that waits."""
@@ -341,6 +343,7 @@ def test_letter_holds_the_original_and_what_befell_it() -> None:
     assert found["freehold-attempts"] == b"3"
 
 
+@settings(deadline=None)
 @given(st.integers(0, 1_200_000), st.integers(0, 1_200_000))
 def test_letter_fits_whatever_the_record(value_bytes: int, header_bytes: int) -> None:
     headers = [("alien", b"x" * header_bytes), ("freehold-error", b"why")]
