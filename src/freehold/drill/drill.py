@@ -23,6 +23,7 @@ DONE_BY: Mapping[str, Callable[[Trial, str], Steps]] = {
     "kill": faults.kill,
     "zombie": faults.replace_consumers,
     "repeat": faults.repeat,
+    "clock": faults.shift_clock,
     "poison": poison.poison,
     "tamper": tamper.tamper,
     "drop slot": slot.drop_slot,

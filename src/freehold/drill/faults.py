@@ -13,9 +13,11 @@ import time
 
 from confluent_kafka import Producer
 
+from freehold.drill.load import also_at
 from freehold.drill.oplog import lose_history
 from freehold.drill.stage import Missed, end_process, start_instance
 from freehold.drill.trial import Steps, Trial
+from freehold.runtime.embedded.ports import LOOPBACK
 from freehold.runtime.supervisor.child import is_ready
 from freehold.runtime.supervisor.state import PROCESSES
 
@@ -23,6 +25,9 @@ from freehold.runtime.supervisor.state import PROCESSES
 PAST_SESSION_S = 9.0
 INSTANCE_LIMIT_S = 60.0
 REPEATED_RECORDS = 25
+# Less than what is promised by the clock itself: an Idempotency-Key holds for a day.
+CLOCK_OFF_S_MAX = 3 * 3600.0
+CLOCK_WRONG_S = (2.0, 6.0)
 REPEAT_LIMIT_S = 60.0
 
 
@@ -69,6 +74,29 @@ def replace_consumers(trial: Trial, victim: str) -> Steps:
         finally:
             send(pids[::-1], signal.SIGCONT)
         yield from trial.recovery(fault, victim)
+    finally:
+        end_process(second)
+
+
+def shift_clock(trial: Trial, victim: str) -> Steps:
+    """Let a second instance of an API, whose clock is hours off, take a share of the writes for some seconds."""
+    fault, service = f"clock {victim}", victim.partition(" ")[0]
+    chance = trial.chance()
+    off_s = chance.choice([-1, 1]) * chance.uniform(60.0, CLOCK_OFF_S_MAX)
+    second, port = start_instance(trial.stage, service, "--only", "api", clock_off_s=off_s)
+    url = f"http://{LOOPBACK}:{port}"
+    try:
+        limit = time.monotonic() + INSTANCE_LIMIT_S
+        while not is_ready(port):
+            if second.poll() is not None or time.monotonic() > limit:
+                raise Missed(f"the second {service} did not become ready")
+            yield
+        trial.counts[fault] += 1
+        with contextlib.ExitStack() as doors:
+            for entity in trial.stage.system.service(service).owns:
+                doors.enter_context(also_at(trial.doors[entity.name], url))
+            yield from _until(time.monotonic() + chance.uniform(*CLOCK_WRONG_S))
+            yield from trial.recovery(fault, service)
     finally:
         end_process(second)
 

@@ -11,7 +11,7 @@ from freehold.errors import ConfigurationError
 from freehold.runtime.supervisor.plan import part_name, parts_of
 from freehold.service import System
 
-ACTIONS = ("kill", "stop", "zombie", "repeat", "poison", "tamper", "drop slot", "replace slot", "forget")
+ACTIONS = ("kill", "stop", "zombie", "repeat", "clock", "poison", "tamper", "drop slot", "replace slot", "forget")
 # How often each is chosen. What is up again within a second or two is killed more often than a server.
 PROCESS_WEIGHT, SERVER_WEIGHT = 8.0, 2.0
 STOP_SHARE = 0.25
@@ -19,6 +19,7 @@ ZOMBIE_WEIGHT = 0.6
 LOG_WEIGHT = 1.0
 REPEAT_WEIGHT = 1.5
 POISON_WEIGHT = 3.0
+CLOCK_WEIGHT = 1.0
 TAMPER_WEIGHT = 1.0
 # It holds MongoDB up for seconds.
 FORGET_WEIGHT = 0.4
@@ -129,6 +130,9 @@ def _weigh(system: System, servers: Sequence[str], poisoned: Collection[str]) ->
         if service.sources()
     }
     weights |= {("poison", f"{name} handlers"): POISON_WEIGHT for name in poisoned}
+    weights |= {
+        ("clock", f"{each.name} clock"): CLOCK_WEIGHT for each in system.services if each.owns and not each.listens
+    }
     for service in system.services:
         if service.replicates and service.store.kind == "mongo":
             weights["tamper", f"{service.name} copies"] = TAMPER_WEIGHT

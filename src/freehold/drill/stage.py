@@ -237,12 +237,15 @@ def second_instance(stage: Stage, service: str, *options: str) -> Iterator[tuple
         end_process(process)
 
 
-def start_instance(stage: Stage, service: str, *options: str) -> tuple[subprocess.Popen[bytes], int]:
-    """Start a second instance of a service on the same store; gives its process and port at once."""
+def start_instance(
+    stage: Stage, service: str, *options: str, clock_off_s: float = 0.0
+) -> tuple[subprocess.Popen[bytes], int]:
+    """Start a second instance of a service on the same store, perhaps with a wrong clock; gives its process and port at once."""
+    program = [sys.executable, "-m", "freehold.drill.clock", str(clock_off_s)] if clock_off_s else stage.program
     with reserve_port([0]) as port, stage.log(f"{service}-2").open("ab") as log:
         own = {"FREEHOLD_PORT": str(port), "FREEHOLD_INSTANCE": f"{service}-2"}
         process = subprocess.Popen(
-            [*stage.program, "run", service, "--system", stage.target, *options],
+            [*program, "run", service, "--system", stage.target, *options],
             cwd=stage.directory,
             env=clean_environment() | stage.place.read_environment(service) | own,
             stdin=subprocess.DEVNULL,

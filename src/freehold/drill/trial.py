@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import Self
 
-from freehold.drill.load import WRITES_PER_S, Load
+from freehold.drill.load import WRITES_PER_S, Doors, Load
 from freehold.drill.observation import Observer
 from freehold.drill.observed import Difference
 from freehold.drill.recovery import Stopwatch, legs_of
@@ -50,6 +50,7 @@ class Trial:
         self.counts: Counter[str] = Counter()
         self.kill_count = 0
         self.tampered: set[str] = set()
+        self.doors: Doors = {}
         self._loads = itertools.count()
         self._seed = seed
         self._writes_per_s = writes_per_s
@@ -69,7 +70,8 @@ class Trial:
     def load(self) -> Load:
         """Make a load on the doors that are open now; it runs while its `with` block does."""
         seed = f"{self._seed}/{next(self._loads)}"
-        return Load(self.ledger, self.stage.doors(), self.workload.visitor, seed=seed, writes_per_s=self._writes_per_s)
+        self.doors = self.stage.doors()
+        return Load(self.ledger, self.doors, self.workload.visitor, seed=seed, writes_per_s=self._writes_per_s)
 
     def wait_for_writes(self, count: int = WRITES_OF_A_LOAD) -> None:
         """Wait until so much was written of each kind from now on that the load is one.
