@@ -92,19 +92,18 @@ class MongoVersions:
         previous = self._store[previous_name(replica.into)]
         with self._translating("keep the former"):
             await previous.drop()
+            write: Document = {"$merge": {"into": previous.name, "on": "_id", "whenMatched": "replace"}}
             last: Any = None
             while True:
-                stages: list[Document] = [
-                    {"$match": {} if last is None else {"_id": {"$gt": last}}},
-                    {"$sort": {"_id": 1}},
-                    {"$limit": COPY_ROWS},
-                    {"$merge": {"into": previous.name, "on": "_id", "whenMatched": "replace"}},
-                ]
+                behind = {"$match": {} if last is None else {"_id": {"$gt": last}}}
+                stages: list[Document] = [behind, {"$sort": {"_id": 1}}, {"$limit": COPY_ROWS}, write]
                 await (await self._store[replica.into].aggregate(stages)).to_list()
                 copied = await previous.find_one({}, {"_id": 1}, sort=[("_id", -1)])
                 if copied is None or copied["_id"] == last:
-                    return
+                    break
                 last = copied["_id"]
+            # Who was erased between the reading and the writing of a chunk was erased from the serving copy alone.
+            await (await self._store[replica.into].aggregate([{"$match": {"deleted": True}}, write])).to_list()
 
     async def settle(self, limit_s: float) -> None:
         """Do nothing: a snapshot from before a rename is refused, and its transaction is run again."""
