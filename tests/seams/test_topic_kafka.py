@@ -245,6 +245,31 @@ def test_successor_of_the_same_instance_reads_at_once(address: KafkaAddress, top
     assert time.monotonic() - started_at < 3.0  # its session would end after six
 
 
+def test_group_that_does_not_let_a_member_in_is_left_and_joined_again(
+    address: KafkaAddress, topic: str, writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a coordinator that moved and forgot to answer: here another member lives, and does not join again."""
+    monkeypatch.setattr("freehold.topic.reader.JOIN_LIMIT_S", 2.0)
+    write(writer, ("a", b"1"))
+    settings = {**address.client_config(), "group.id": f"{topic}.readers", "auto.offset.reset": "earliest"}
+    fellow = Consumer(settings)
+    fellow.subscribe([topic])
+    until = time.monotonic() + LIMIT_S
+    while not fellow.assignment():
+        assert time.monotonic() < until, "the fellow is not let in"
+        fellow.poll(0.05)
+
+    with (
+        reading(address, topic) as read,
+        pytest.raises(TopicUnavailable, match="has not let this member in within 2 s"),
+    ):
+        read(1)
+    fellow.close()
+
+    with reading(address, topic) as read:
+        assert [record.value for record in read(1)] == [b"1"]
+
+
 def test_held_partition_waits_while_others_go_on(address: KafkaAddress, topic: str, writer: Writer) -> None:
     first, second = partition_of(b"user/1", 3), partition_of(b"user/3", 3)
     assert first != second

@@ -352,7 +352,7 @@ class Consumer:
                     self._enter(ConsumerState.RETRYING, str(error))
             else:
                 if self._is_silent and self.progress.state is ConsumerState.RETRYING:
-                    self._enter(ConsumerState.READING, "")
+                    self._enter(ConsumerState.JOINING if self._reader.is_joining else ConsumerState.READING, "")
                 self._is_silent = False
 
     async def _look_for_hold(self) -> None:

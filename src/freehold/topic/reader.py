@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -17,6 +18,9 @@ SESSION_TIMEOUT_MS = 6_000
 HEARTBEAT_MS = 1_500
 # The longest that applying a batch may keep the reading thread from asking for more.
 POLL_INTERVAL_MS_MAX = 300_000
+# A group lets a member in within its other members' sessions. A broker that moves the group elsewhere amid that forgets to
+# answer, and librdkafka would wait for the poll interval and 3 s.
+JOIN_LIMIT_S = 20.0
 # Read ahead at most this much, whatever waits on the topic. What is fetched is compressed, and held whole until its last
 # record was read: four times as much doubled a consumer's memory and drained no backlog faster.
 AHEAD_KBYTES_MAX = 4 * 1024
@@ -51,6 +55,7 @@ class Reader:
         self._failure: Exception | None = None
         self._assigned: list[TopicPartition] = []
         self._assignment_count = 0
+        self._joining_since: float | None = None
         self._held: set[int] = set()
 
     def open(self, on_assigned: Assigned, on_revoked: Revoked) -> None:
@@ -69,6 +74,7 @@ class Reader:
                 self._failure = error
                 offsets = {}
             self._held = set()
+            self._joining_since = None
             self._assignment_count += 1
             self._assigned = [
                 TopicPartition(self.topic, partition, OFFSET_BEGINNING if offset is None else offset)
@@ -82,17 +88,24 @@ class Reader:
             except FreeholdError as error:
                 self._failure = error
             self._assigned = []
+            self._joining_since = time.monotonic()
             consumer.unassign()
 
         self._failure = None
+        self._joining_since = time.monotonic()
         self._consumer = Consumer({**self._settings, "error_cb": self._note_error}, logger=log)
         self._consumer.subscribe([self.topic], on_assign=assign, on_revoke=revoke, on_lost=revoke)
+
+    @property
+    def is_joining(self) -> bool:
+        """Say whether the group has yet to tell what is this member's, which may be nothing."""
+        return self._joining_since is not None
 
     def read(self, wait_s: float) -> list[Record]:
         """Give the records that are there, in order per partition; wait for the first at most `wait_s`.
 
         Raises:
-            TopicUnavailable: Kafka does not answer, or the group is gone.
+            TopicUnavailable: Kafka does not answer, the group is gone, or it has not let this member in within JOIN_LIMIT_S.
             FencedError: Another process has joined with this instance's name.
             IdentityError: An offset that was asked for is not in the log.
             ConfigurationError: Kafka refuses the credentials or the rights.
@@ -107,6 +120,10 @@ class Reader:
             raise failed(f"read topic {self.topic}", error) from error
         if self._failure is not None:
             raise self._failure
+        if self._joining_since is not None and time.monotonic() - self._joining_since > JOIN_LIMIT_S:
+            raise TopicUnavailable(
+                f"read topic {self.topic}: the group {self.group} has not let this member in within {JOIN_LIMIT_S:g} s"
+            )
         if self._assignment_count != assignment and messages:
             # Some may be from before the assignment and ahead of what was just claimed: begin again where it says.
             consumer.assign(self._assigned)
