@@ -20,7 +20,8 @@ from freehold.testing import Servers
 
 _EMPTY = """
 SET client_min_messages = warning;
-SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid();
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
+    AND backend_type <> 'autovacuum worker';
 DROP PUBLICATION IF EXISTS freehold_outbox;
 DROP SCHEMA IF EXISTS freehold CASCADE;
 DROP SCHEMA public CASCADE;

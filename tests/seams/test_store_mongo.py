@@ -267,7 +267,7 @@ class TestMongo(StoreSuite):
         provider = TracerProvider()
         provider.add_span_processor(SimpleSpanProcessor(exporter))
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(mongo, "tracer", provider.get_tracer("test"))
+            patch.setattr(telemetry, "tracer", provider.get_tracer("test"))
             patch.setattr(telemetry, "_is_traced", True)
             with provider.get_tracer("test").start_as_current_span("request"):
                 await store.transact(self.create, "u1")

@@ -13,7 +13,6 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from freehold import telemetry
 from freehold.outbox.outgoing import decode_headers
-from freehold.store import postgres
 from freehold.store.postgres import Postgres
 from tests.seams.conftest import Database
 from tests.seams.on_postgres import OnPostgres
@@ -39,7 +38,7 @@ def tracer(monkeypatch: pytest.MonkeyPatch, exporter: InMemorySpanExporter) -> t
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     tracer = provider.get_tracer("test")
-    monkeypatch.setattr(postgres, "tracer", tracer)
+    monkeypatch.setattr(telemetry, "tracer", tracer)
     monkeypatch.setattr(telemetry, "_is_traced", True)
     return tracer
 
@@ -72,5 +71,5 @@ async def test_transaction_outside_any_trace_makes_no_span(
 ) -> None:
     await store.transact(create)
 
-    assert tracer is vars(postgres)["tracer"]
+    assert tracer is vars(telemetry)["tracer"]
     assert exporter.get_finished_spans() == ()

@@ -175,7 +175,7 @@ class Scene:
         from freehold.runtime.settings import Settings
 
         store_url, kafka_url = await asyncio.to_thread(self.provision, service)
-        listener = listen(Settings(port=0))
+        listener = listen(Settings(port=changes.get("port", 0)))
         url = "http://{}:{}".format(*listener.getsockname()[:2])
         self.urls[service.name] = url
         own: dict[str, Any] = {

@@ -127,11 +127,11 @@ def _in_applier(reached: Callable[[CrashPoint], None]) -> None:
     applier: Any = Applier
     call, run, handle, copy = applier._call, applier._run, applier.handle, applier._copy
 
-    async def crashing_call(self: Any, tx: Any, calling: Any) -> Any:
-        if calling:
+    async def crashing_call(self: Any, tx: Any, deliveries: Any, *args: Any) -> Any:
+        if deliveries:
             reached(CrashPoint.HANDLER_BEFORE_EFFECTS)
-        result = await call(self, tx, calling)
-        if calling:
+        result = await call(self, tx, deliveries, *args)
+        if deliveries:
             reached(CrashPoint.HANDLER_AFTER_EFFECTS)
         return result
 
