@@ -1,6 +1,6 @@
 # Freehold. `make help` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help install up test drill bench bench-long lint format lock install-dev
+.PHONY: help install up test test-long drill bench bench-long lint format lock install-dev
 SHELL := /bin/sh
 
 VENV := .venv
@@ -24,6 +24,9 @@ test: install-dev ## everything that CI runs: style, types, layers, tests, fault
 	# Two at a time, since most tests wait for servers; the faults alone, since they measure how long recovery takes.
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --ignore tests/faults
 	$(BIN)/pytest tests/faults
+
+test-long: install-dev ## the tests of the seams with all the seeds and places that they know
+	FREEHOLD_THOROUGH=1 $(BIN)/pytest --numprocesses 2 --dist loadfile tests/seams
 
 drill: install ## kill, stop and starve the reference system (KILLS=250 MINUTES=30 SEED=7), and compare everything
 	$(BIN)/freehold drill $(SYSTEM) --kills $(or $(KILLS),250) --minutes $(or $(MINUTES),30) $(if $(SEED),--seed $(SEED))

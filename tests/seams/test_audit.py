@@ -37,6 +37,7 @@ from tests.seams.audited import (
     subscriber,
 )
 from tests.seams.tampering import Expected, Tampering, plain
+from tests.seams.thorough import PLACES_STEP
 
 USERS = 700
 ORDERS = 500
@@ -151,7 +152,7 @@ async def test_repair_that_is_cut_off_anywhere_is_finished_by_the_next(
         chance = random.Random(3)  # noqa: S311 (repeatable)
         cuts = 0
         # Some twelve calls look for what differs, and as many repair it.
-        for at in range(11, 27):
+        for at in range(11, 27, PLACES_STEP):
             tampering = Tampering(keeping.service, chance)
             await tampering.tamper(8)
             before = await everything(keeping.service)
@@ -181,7 +182,7 @@ async def test_repair_that_is_cut_off_anywhere_is_finished_by_the_next(
                 set(before["customers"]) - tampering.touched["customers"] - {each[1] for each in tampering.expected}
             )
             assert all(plain(after["customers"][key]) == plain(before["customers"][key]) for key in untouched)
-        assert cuts >= 12
+        assert cuts >= 12 // PLACES_STEP
 
 
 async def test_finding_tells_the_event_that_did_not_take_effect(freehold_scene: Scene) -> None:

@@ -24,6 +24,7 @@ from freehold.testing import Scene, TestedService
 from tests.seams.pair import COMBINATIONS, PRODUCTS
 from tests.seams.people import NAMES, Contact, ContactBefore, copy_of, freehold, people, readers, write
 from tests.seams.test_consumer import admin_of, make_anew
+from tests.seams.thorough import SEEDS
 from tests.seams.waiting import LIMIT_S, until
 
 Run = Callable[..., Any]
@@ -76,7 +77,7 @@ async def test_reads_and_writes_go_on_and_no_read_meets_a_mix(freehold_service: 
 
 
 @pytest.mark.parametrize("subscriber", PRODUCTS)
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.timeout(300)
 async def test_killed_anywhere_and_run_again_it_ends_equal(
     freehold_service: Run, monkeypatch: pytest.MonkeyPatch, subscriber: str, seed: int
