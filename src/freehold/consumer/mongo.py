@@ -10,12 +10,11 @@ from typing import Any
 import pymongo
 from pymongo import ReturnDocument, UpdateOne
 from pymongo.asynchronous.collection import AsyncCollection
-from pymongo.errors import PyMongoError
 
 from freehold.consumer import Claim
 from freehold.errors import FencedError, HeldError, IdentityError
 from freehold.event import Place
-from freehold.outbox.mongo_settings import APPLIED, HOLDS, POSITIONS, translate
+from freehold.outbox.mongo_settings import APPLIED, HOLDS, POSITIONS, translating
 from freehold.store.mongo import Mongo
 from freehold.store.mongo_transaction import MongoTransaction
 
@@ -39,27 +38,25 @@ class MongoLedger:
         documents, the position among them, for up to a minute.
         """
         place = {"source": source, "topic_id": topic_id, "partition": partition}
-        try:
-            with pymongo.timeout(CLAIM_LIMIT_S):
-                await self._check_identity(source, topic_id)
-                former = await self._positions.find_one({"_id": place})
-                await self._store.end_abandoned(stopped=former["owner"] if former else None)
-                # One document is moved in one step: whoever read the former epoch fails to advance from now on.
-                claimed = await self._positions.find_one_and_update(
-                    {"_id": place},
-                    {
-                        "$inc": {"owner_epoch": 1},
-                        "$set": {"owner": self._store.name},
-                        "$setOnInsert": {"next_offset": None},
-                    },
-                    upsert=True,
-                    return_document=ReturnDocument.AFTER,
-                )
-                # Only now: whoever holds the source either was before us here, or fences us.
-                if await self._store[HOLDS].find_one(_held(source)):
-                    raise HeldError(source)
-        except PyMongoError as error:
-            raise translate(error, f"claim partition {partition} of {source} for {self._store.service}") from error
+        what = f"claim partition {partition} of {source} for {self._store.service}"
+        with translating(what), pymongo.timeout(CLAIM_LIMIT_S):
+            await self._check_identity(source, topic_id)
+            former = await self._positions.find_one({"_id": place})
+            await self._store.end_abandoned(stopped=former["owner"] if former else None)
+            # One document is moved in one step: whoever read the former epoch fails to advance from now on.
+            claimed = await self._positions.find_one_and_update(
+                {"_id": place},
+                {
+                    "$inc": {"owner_epoch": 1},
+                    "$set": {"owner": self._store.name},
+                    "$setOnInsert": {"next_offset": None},
+                },
+                upsert=True,
+                return_document=ReturnDocument.AFTER,
+            )
+            # Only now: whoever holds the source either was before us here, or fences us.
+            if await self._store[HOLDS].find_one(_held(source)):
+                raise HeldError(source)
         assert claimed is not None  # an upsert
         return Claim(source, topic_id, partition, claimed["owner_epoch"], claimed["next_offset"])
 
@@ -103,18 +100,16 @@ class MongoLedger:
 
     async def positions(self, source: str) -> dict[int, int]:
         """Read the kept position of each partition of the source."""
-        try:
+        with translating(f"read the positions of {source} in {self._store.service}"):
             found = self._positions.find({"_id.source": source, "next_offset": {"$ne": None}})
             return {document["_id"]["partition"]: document["next_offset"] async for document in found}
-        except PyMongoError as error:
-            raise translate(error, f"read the positions of {source} in {self._store.service}") from error
 
     async def hold(self, source: str, token: str, limit_s: float) -> None:
         """Fence whoever applies this source, and let nobody claim it for a while; see `freehold.consumer.Ledger`."""
         is_free = {"$or": [{"token": token}, {"$expr": {"$lte": ["$expires_at", "$$NOW"]}}]}
         until = {"$add": ["$$NOW", round(limit_s * 1_000)]}
         holds = self._store[HOLDS]
-        try:
+        with translating(f"hold the copies of {source} in {self._store.service}"):
             await holds.update_one(
                 {"_id": source}, {"$setOnInsert": {"token": "", "expires_at": LONG_AGO}}, upsert=True
             )
@@ -124,22 +119,16 @@ class MongoLedger:
             if taken.matched_count == 0:
                 raise HeldError(source)
             await self._positions.update_many({"_id.source": source}, {"$inc": {"owner_epoch": 1}})
-        except PyMongoError as error:
-            raise translate(error, f"hold the copies of {source} in {self._store.service}") from error
 
     async def release(self, source: str, token: str) -> None:
         """End the hold of that token, if it still holds."""
-        try:
+        with translating(f"release the copies of {source} in {self._store.service}"):
             await self._store[HOLDS].delete_one({"_id": source, "token": token})
-        except PyMongoError as error:
-            raise translate(error, f"release the copies of {source} in {self._store.service}") from error
 
     async def is_held(self, source: str) -> bool:
         """Say whether nobody may apply this source now."""
-        try:
+        with translating(f"see whether {source} is held in {self._store.service}"):
             return await self._store[HOLDS].find_one(_held(source)) is not None
-        except PyMongoError as error:
-            raise translate(error, f"see whether {source} is held in {self._store.service}") from error
 
     async def replace(self, tx: MongoTransaction, source: str, topic_id: str, positions: Mapping[int, int]) -> None:
         """Forget the positions of this source, in this transaction, and keep these for the topic of that id."""
@@ -160,10 +149,8 @@ class MongoLedger:
 
     async def topic_ids(self, source: str) -> set[str]:
         """Name the topics for which positions of this source are kept."""
-        try:
+        with translating(f"read the positions of {source} in {self._store.service}"):
             return set(await self._positions.distinct("_id.topic_id", {"_id.source": source}))
-        except PyMongoError as error:
-            raise translate(error, f"read the positions of {source} in {self._store.service}") from error
 
     @property
     def _positions(self) -> AsyncCollection[Document]:

@@ -5,8 +5,8 @@ MongoDB renames no two collections at once, so the previous copy is made by the 
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import msgspec
@@ -17,7 +17,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 from freehold.consumer.mongo import MongoLedger
 from freehold.converge.work import Stage, Work, next_name, previous_name, run_of
 from freehold.errors import ConflictError, FencedError, HeldError, RebuildError
-from freehold.outbox.mongo_settings import HOLDS, REBUILDS, translate
+from freehold.outbox.mongo_settings import HOLDS, REBUILDS, translating
 from freehold.service import Replica
 from freehold.store.mongo import Mongo
 from freehold.store.mongo_schema import ensure_index
@@ -181,12 +181,8 @@ class MongoVersions:
             f"{name} could not be replaced: open transactions left no moment for it; run the command again"
         )
 
-    @contextlib.contextmanager
-    def _translating(self, what: str) -> Iterator[None]:
-        try:
-            yield
-        except PyMongoError as error:
-            raise translate(error, f"{what} the rebuilt copies of {self._store.service}") from error
+    def _translating(self, what: str) -> AbstractContextManager[None]:
+        return translating(f"{what} the rebuilt copies of {self._store.service}")
 
 
 def _work(kept: Mapping[str, Any]) -> Work | None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -36,7 +37,7 @@ from freehold.outbox.mongo_settings import (
     database_name,
     name_prefix,
     new_name,
-    translate,
+    translating,
 )
 
 Document = dict[str, Any]
@@ -268,9 +269,5 @@ class MongoOutbox:
     def _database(self) -> Database[Document]:
         return self._connected[self._database_name]
 
-    @contextlib.contextmanager
-    def _translating(self, what: str) -> Iterator[None]:
-        try:
-            yield
-        except PyMongoError as error:
-            raise translate(error, f"{what} the outbox of {self._service}") from error
+    def _translating(self, what: str) -> AbstractContextManager[None]:
+        return translating(f"{what} the outbox of {self._service}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
 from pymongo.errors import ConfigurationError as DriverConfigurationError
@@ -36,7 +38,7 @@ CONNECTIONS_MAX = 32
 
 _UNAUTHORIZED = frozenset({13, 18})
 # Being the primary no more, shutting down, a cursor that went with its server: all end by asking again.
-_PASSING = frozenset({6, 7, 43, 89, 91, 189, 237, 262, 317, 358, 9001, 10058, 10107, 11600, 11602, 13435, 13436})
+_PASSING = frozenset({6, 7, 43, 89, 91, 175, 189, 237, 262, 317, 358, 9001, 10058, 10107, 11600, 11602, 13435, 13436})
 # What a follower of the log meets when the log's history is gone or cannot be read on.
 _HISTORY_LOST = frozenset({136, 222, 234, 239, 246, 280, 286, 10334})
 
@@ -97,6 +99,15 @@ def is_unavailable(error: PyMongoError) -> bool:
     if isinstance(error, (ConnectionFailure, WaitQueueTimeoutError)):
         return True
     return isinstance(error, OperationFailure) and error.code in _PASSING
+
+
+@contextlib.contextmanager
+def translating(what: str) -> Iterator[None]:
+    """Let what the driver raises within leave as `translate` says it."""
+    try:
+        yield
+    except PyMongoError as error:
+        raise translate(error, what) from error
 
 
 def translate(error: PyMongoError, what: str) -> FreeholdError:

@@ -18,7 +18,7 @@ from pymongo.write_concern import WriteConcern
 from freehold.discreet import words_of
 from freehold.errors import EventRejected, StoreUnavailable
 from freehold.event import Place
-from freehold.outbox.mongo_settings import is_unavailable, translate
+from freehold.outbox.mongo_settings import is_unavailable, translate, translating
 from freehold.replica import Reached, State, reached_together, versions_of
 from freehold.service import Replica
 from freehold.store.mongo import Mongo
@@ -47,7 +47,7 @@ class MongoCopies:
     async def prepare(self) -> None:
         """Create the collection and the indexes that the embedded pass needs; idempotent."""
         database = self._store.database
-        try:
+        with translating(f"prepare copies in {self._into} of {self._store.service}"):
             if self._into not in await database.list_collection_names():
                 await database.create_collection(self._into, check_exists=False)
             for collection, name in self._embedded_in.items():
@@ -55,8 +55,6 @@ class MongoCopies:
                 # The places are no part of it: the pass would have to move each entry that it finds.
                 if not await self._has_index_from(collection, field):
                     await ensure_index(database, collection, IndexModel([(field, 1)]))
-        except PyMongoError as error:
-            raise translate(error, f"prepare copies in {self._into} of {self._store.service}") from error
 
     async def apply(self, states: Sequence[State]) -> None:
         """Upsert each state whose place is greater than the copy's, at most one state per entity."""
@@ -77,14 +75,12 @@ class MongoCopies:
     async def _erase_beside(self, gone: Sequence[State]) -> None:
         """Delete what copies beside the serving one hold of entities that are gone; what is later there stays."""
         deletes = [DeleteMany({"_id": state.entity_id} | _older_than(state.place, "")) for state in gone]
-        try:
+        with translating(f"erase copies beside {self._into} of {self._store.service}"):
             names = await self._store.database.list_collection_names(
                 filter={"name": {"$regex": versions_of(self._into)}}
             )
             for name in names:
                 await self._store[name].bulk_write(deletes, ordered=False)
-        except PyMongoError as error:
-            raise translate(error, f"erase copies beside {self._into} of {self._store.service}") from error
 
     async def embed(self, states: Sequence[State]) -> None:
         """Let the same states reach every own document that embeds an older one; after `apply`."""
@@ -104,10 +100,8 @@ class MongoCopies:
     async def embed_again(self, after: str | None, limit: int) -> str | None:
         """Let the next copies reach every own document that embeds an older or another state; see `Copies.embed_again`."""
         behind = {"version": {"$gt": 0}} | ({} if after is None else {"_id": {"$gt": after}})
-        try:
+        with translating(f"read copies in {self._into} of {self._store.service}"):
             found = await self._store[self._into].find(behind, {"guard": 0}).sort("_id", 1).limit(limit).to_list()
-        except PyMongoError as error:
-            raise translate(error, f"read copies in {self._into} of {self._store.service}") from error
         states = [self._state(each) for each in found]
         for collection, name in self._embedded_in.items():
             ids = [state.entity_id for state in states]
@@ -127,17 +121,15 @@ class MongoCopies:
         lacks: list[Document] = [{name: {"$exists": False}} for name in self._fields]
         if not lacks:
             return []
-        try:
+        with translating(f"read copies in {self._into} of {self._store.service}"):
             found = await self._store[self._into].find_one({"version": {"$gt": 0}, "deleted": False, "$or": lacks})
-        except PyMongoError as error:
-            raise translate(error, f"read copies in {self._into} of {self._store.service}") from error
         return [] if found is None else [name for name in self._fields if name not in found]
 
     async def reach(self, entity_ids: Sequence[str]) -> dict[str, Reached]:
         """Say how far these copies are, together with all own documents that embed them."""
         ids = list(entity_ids)
         fields = {"epoch": 1, "version": 1, "index": 1, "deleted": 1}
-        try:
+        with translating(f"read copies in {self._into} of {self._store.service}"):
             found = self._store[self._into].find({"_id": {"$in": ids}, "version": {"$gt": 0}}, fields)
             own = {each["_id"]: _reached(each) for each in await found.to_list()}
             oldest: dict[str, Place] = {}
@@ -146,8 +138,6 @@ class MongoCopies:
                 for each in await cursor.to_list():
                     place = Place(*each["place"])
                     oldest[each["_id"]] = min(place, oldest.get(each["_id"], place))
-        except PyMongoError as error:
-            raise translate(error, f"read copies in {self._into} of {self._store.service}") from error
         return reached_together(own, oldest)
 
     async def _embedding(self, collection: str, field: str, ids: list[str]) -> set[str]:
@@ -155,10 +145,8 @@ class MongoCopies:
         # Not by majority: a document that was committed before the copy was written must be seen, and may be newer than
         # what the majority has.
         latest = self._store[collection].with_options(read_concern=ReadConcern("local"))
-        try:
+        with translating(f"find copies of {self._of} in {collection} of {self._store.service}"):
             return set(await latest.distinct(field, {field: {"$in": ids}}))
-        except PyMongoError as error:
-            raise translate(error, f"find copies of {self._of} in {collection} of {self._store.service}") from error
 
     def _state(self, copy: Document) -> State:
         fields = None if copy["deleted"] else {name: copy[name] for name in self._fields if name in copy}

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
-from pymongo.errors import PyMongoError
-
 from freehold.event import Place
-from freehold.outbox.mongo_settings import translate
+from freehold.outbox.mongo_settings import translating
 from freehold.replica.rows import CopyRow
 from freehold.service import Replica
 from freehold.store.mongo import Mongo
@@ -49,10 +48,8 @@ class MongoCopyRows:
         found = self._store[self._collection].find(
             wanted | {"deleted": {"$ne": True}, "$nor": [{"epoch": 0, "version": 0, "index": 0}]}, {"_id": 1}
         )
-        try:
+        with self._translating():
             return [each["_id"] for each in await found.sort("_id", 1).limit(limit).to_list(limit)]
-        except PyMongoError as error:
-            raise self._translate(error) from error
 
     async def find(self, keys: Sequence[str]) -> list[CopyRow]:
         """Read those of these rows that there are; see `CopyRows.find`."""
@@ -62,15 +59,13 @@ class MongoCopyRows:
     async def set_back(self, rows: Sequence[CopyRow], place: Place) -> set[str]:
         """Give these the earlier place, if they stand where they were found; see `CopyRows.set_back`."""
         set_back = set()
-        try:
+        with self._translating():
             for row in rows:  # a handful; each tells by itself whether it was met
                 done = await self._store[self._collection].update_one(
                     {"_id": self._load(row.key)} | self._at(row.place), {"$set": self._place(place)}
                 )
                 if done.modified_count:
                     set_back.add(row.key)
-        except PyMongoError as error:
-            raise self._translate(error) from error
         return set_back
 
     def shown(self, key: str) -> str:
@@ -80,11 +75,9 @@ class MongoCopyRows:
 
     async def _ask(self, wanted: Document, limit: int) -> list[Document]:
         projection = {self._name: 1} if self._name else None
-        try:
+        with self._translating():
             found = self._store[self._collection].find(wanted, projection).limit(limit)
             return await (found.sort("_id", 1) if limit else found).to_list()
-        except PyMongoError as error:
-            raise self._translate(error) from error
 
     def _row(self, document: Document) -> CopyRow:
         copy = document[self._name] if self._name else document
@@ -109,8 +102,8 @@ class MongoCopyRows:
     def _dump(self, key: Any) -> str:
         return dump_key(key) if self._name else key
 
-    def _translate(self, error: PyMongoError) -> Exception:
-        return translate(error, f"read copies in {self.where} of {self._store.service}")
+    def _translating(self) -> AbstractContextManager[None]:
+        return translating(f"read copies in {self.where} of {self._store.service}")
 
 
 def _embeds(copy: Any) -> bool:

@@ -46,6 +46,7 @@ from freehold.outbox.mongo_settings import (
     name_prefix,
     new_name,
     translate,
+    translating,
 )
 from freehold.outbox.outgoing import Outgoing
 from freehold.store import CONFLICT_RUNS_MAX, Backlog
@@ -176,10 +177,8 @@ class Mongo:
         Raises:
             MigrationError: An index is there in another form than declared; each is named, nothing else is undone.
         """
-        try:
+        with translating(f"migrate the store of {self._service}"):
             return await migrate(self.database, self._collections, self._name)
-        except PyMongoError as error:
-            raise translate(error, f"migrate the store of {self._service}") from error
 
     async def close(self) -> None:
         """Let go of every connection; idempotent."""
@@ -195,12 +194,9 @@ class Mongo:
 
     async def ping(self) -> None:
         """Raise StoreUnavailable unless the database answers within a second and takes writes."""
-        try:
-            with pymongo.timeout(PING_LIMIT_S):
-                # The driver sends it to a primary only, and waits for one no longer than the limit.
-                hello = await self.database.client.admin.command("hello")
-        except PyMongoError as error:
-            raise translate(error, f"ping the store of {self._service}") from error
+        with translating(f"ping the store of {self._service}"), pymongo.timeout(PING_LIMIT_S):
+            # The driver sends it to a primary only, and waits for one no longer than the limit.
+            hello = await self.database.client.admin.command("hello")
         if not hello.get("isWritablePrimary"):
             raise StoreUnavailable(f"the store of {self._service} takes no writes now: its server is no primary")
 
@@ -208,14 +204,12 @@ class Mongo:
         """Count what the relay has still to ship; asked of the store itself, independently of any relay."""
         # Not by majority: a delete that is on its way there has been acknowledged by the topic.
         outbox = self.database[OUTBOX].with_options(read_concern=ReadConcern("local"))
-        try:
+        with translating(f"count the outbox of {self._service}"):
             # In its natural order a collection stands as it was written: the first is the oldest.
             oldest = await outbox.find_one({}, {"_id": 0, "at": 1, "now": "$$NOW"}, sort=[("$natural", 1)])
             if oldest is None:
                 return Backlog(0, 0.0)
             rows = await outbox.count_documents({}, limit=BACKLOG_ROWS_MAX)
-        except PyMongoError as error:
-            raise translate(error, f"count the outbox of {self._service}") from error
         # Both clocks are the server's; `at` has whole seconds.
         age_s = (oldest["now"] - oldest["at"].as_datetime()).total_seconds()
         return Backlog(rows, max(0.0, age_s))

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from pymongo import ReturnDocument
-from pymongo.errors import PyMongoError
 
 from freehold.errors import ConflictError
-from freehold.outbox.mongo_settings import EPOCHS, LEASES, translate
+from freehold.outbox.mongo_settings import EPOCHS, LEASES, translating
 from freehold.store.history import History
 from freehold.store.mongo import Mongo
 from freehold.store.mongo_transaction import MongoTransaction
@@ -23,11 +22,9 @@ class MongoHistory:
 
     async def read(self) -> History:
         """Read it."""
-        try:
+        with translating(f"read the epoch of {self._store.service}"):
             epoch = await self._store[EPOCHS].find_one({"_id": "epoch"}) or {}
             tally = await self._store[EPOCHS].find_one({"_id": "tally"}) or {}
-        except PyMongoError as error:
-            raise translate(error, f"read the epoch of {self._store.service}") from error
         return _history(epoch, tally)
 
     async def begin(self, known: History, tally: int) -> History:
@@ -38,10 +35,8 @@ class MongoHistory:
 
     async def note(self, history: History, told: dict[str, str] | None) -> None:
         """Keep how far the telling is."""
-        try:
+        with translating(f"keep how far {self._store.service} has told its entities again"):
             await self._store[EPOCHS].update_one({"_id": "epoch", "epoch": history.epoch}, {"$set": {"told": told}})
-        except PyMongoError as error:
-            raise translate(error, f"keep how far {self._store.service} has told its entities again") from error
 
 
 async def _begin(tx: MongoTransaction, known: History, tally: int) -> History:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 from uuid import UUID
 
 from bson import json_util
 from bson.binary import UuidRepresentation
 from bson.json_util import JSONOptions
-from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
 
 from freehold.errors import ConflictError, DeclarationError
-from freehold.outbox.mongo_settings import EPOCHS, OUTBOX, translate
+from freehold.outbox.mongo_settings import EPOCHS, OUTBOX, translating
 from freehold.service import Entity
 from freehold.store.mongo import Mongo
 from freehold.store.mongo_transaction import MongoTransaction
@@ -34,35 +34,27 @@ class MongoOwned:
 
     async def count(self) -> int:
         """Estimate how many there are."""
-        try:
+        with self._translating():
             return await self._store[self._entity.rows].estimated_document_count()
-        except PyMongoError as error:
-            raise self._translate(error) from error
 
     async def scan(self, after: str | None, limit: int) -> list[OwnedRow]:
         """Read up to `limit` entities behind a cursor; see `Owned.scan`."""
         behind = {} if after is None else {self._key: {"$gt": load_key(after)}}
-        try:
+        with self._translating():
             return self._read(
                 await self._store[self._entity.rows].find(behind).sort(self._key, 1).limit(limit).to_list(limit)
             )
-        except PyMongoError as error:
-            raise self._translate(error) from error
 
     async def find(self, entity_ids: Sequence[str]) -> list[OwnedRow]:
         """Read those of these entities that there are; see `Owned.find`."""
-        try:
+        with self._translating():
             return self._read(await self._store[self._entity.rows].find(self._selection(entity_ids)).to_list(None))
-        except PyMongoError as error:
-            raise self._translate(error) from error
 
     async def known(self, entity_ids: Sequence[str]) -> set[str]:
         """Name those of these entities that there are; see `Owned.known`."""
-        try:
+        with self._translating():
             found = self._store[self._entity.rows].find(self._selection(entity_ids), {self._key: 1})
             return {str(each[self._key]) for each in await found.to_list(None)}
-        except PyMongoError as error:
-            raise self._translate(error) from error
 
     async def republish(self, entity_ids: Sequence[str]) -> set[str]:
         """Tell once more what these entities are; see `Owned.republish`."""
@@ -78,20 +70,16 @@ class MongoOwned:
 
     async def moment(self) -> Any:
         """Give the cluster's time; see `Owned.moment`."""
-        try:
+        with self._translating():
             answer = await self._store.database.command("hello")
-        except PyMongoError as error:
-            raise self._translate(error) from error
         return answer["$clusterTime"]["clusterTime"]
 
     async def waits(self, moment: Any) -> bool:
         """Say whether a row of the outbox from then or before is still to be shipped; see `Owned.waits`."""
         # Not by majority: a delete that is on its way there has been acknowledged by the topic.
         outbox = self._store[OUTBOX].with_options(read_concern=ReadConcern("local"))
-        try:
+        with self._translating():
             return await outbox.find_one({"at": {"$lte": moment}}, {"_id": 1}) is not None
-        except PyMongoError as error:
-            raise self._translate(error) from error
 
     async def _republish(self, tx: MongoTransaction, entity_ids: list[str]) -> set[str]:
         selection = self._selection(entity_ids)
@@ -120,8 +108,8 @@ class MongoOwned:
     def _read(self, documents: Sequence[Mapping[str, Any]]) -> list[OwnedRow]:
         return [owned_row(self._entity, each, dump_key(each[self._key])) for each in documents]
 
-    def _translate(self, error: PyMongoError) -> Exception:
-        return translate(error, f"read {self._entity.rows} of {self._store.service}")
+    def _translating(self) -> AbstractContextManager[None]:
+        return translating(f"read {self._entity.rows} of {self._store.service}")
 
 
 async def _next_repair(tx: MongoTransaction) -> int:

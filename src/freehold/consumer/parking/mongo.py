@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import msgspec
 from pymongo import UpdateOne
 from pymongo.asynchronous.collection import AsyncCollection
-from pymongo.errors import PyMongoError
 
 from freehold.consumer.parking import COUNT_MAX, Intent, Outcome, ParkedEvent, ParkedId, ParkedState
 from freehold.event import Place
-from freehold.outbox.mongo_settings import CHOSEN, PARKED, translate
+from freehold.outbox.mongo_settings import CHOSEN, PARKED, translating
 from freehold.store.mongo import Mongo
 from freehold.store.mongo_transaction import MongoTransaction
 from freehold.topic import Record
@@ -77,7 +76,7 @@ class MongoLot:
     async def next_of(self, queue: ParkedId, key: bytes | None) -> ParkedEvent | None:
         """Read, whole, the first event of a key's queue; of a record without a key, the one at the queue's offset."""
         which = {"_id": _id(queue), "key": None} if key is None else _of_key(queue, key)
-        with self._doing("read"):
+        with self._translating("read"):
             found = await self._parked.find_one(which, sort=[("_id.offset", 1)])
         return None if found is None else _event(found)
 
@@ -86,7 +85,7 @@ class MongoLot:
         changed = {name: getattr(event, name) for name in _CHANGED} | {"state": event.state.value}
         unset = {name: "" for name in ("intent",) if changed[name] is None}
         changed = {name: value for name, value in changed.items() if name not in unset}
-        with self._doing("change"):
+        with self._translating("change"):
             written = await self._parked.update_one(
                 {"_id": _id(event.id), "revision": event.revision},
                 {"$set": changed, "$inc": {"revision": 1}} | ({"$unset": unset} if unset else {}),
@@ -97,7 +96,7 @@ class MongoLot:
 
     async def find(self, source: str, partition: int, offset: int) -> ParkedEvent | None:
         """Read one event whole."""
-        with self._doing("read"):
+        with self._translating("read"):
             found = await self._parked.find_one(
                 {"_id.source": source, "_id.partition": partition, "_id.offset": offset}
             )
@@ -125,23 +124,19 @@ class MongoLot:
 
     async def count(self, source: str) -> int:
         """Count the events of a source, up to COUNT_MAX."""
-        with self._doing("count"):
+        with self._translating("count"):
             return await self._parked.count_documents({"_id.source": source}, limit=COUNT_MAX)
 
     async def _read(self, which: Document, limit: int) -> list[ParkedEvent]:
-        with self._doing("read"):
+        with self._translating("read"):
             return [_event(found) async for found in self._parked.find(which, _HEAVY).sort("_id").limit(limit)]
 
     @property
     def _parked(self) -> AsyncCollection[Document]:
         return self._store[PARKED]
 
-    @contextlib.contextmanager
-    def _doing(self, what: str) -> Iterator[None]:
-        try:
-            yield
-        except PyMongoError as error:
-            raise translate(error, f"{what} parked events of {self._store.service}") from error
+    def _translating(self, what: str) -> AbstractContextManager[None]:
+        return translating(f"{what} parked events of {self._store.service}")
 
 
 def _id(parked_id: ParkedId) -> Document:

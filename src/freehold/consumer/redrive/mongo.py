@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any
 
-from pymongo.errors import PyMongoError
-
 from freehold.consumer.parking import Intent, Outcome, ParkedId
 from freehold.consumer.redrive import Chosen, Round
-from freehold.outbox.mongo_settings import CHOSEN, ROUNDS, translate
+from freehold.outbox.mongo_settings import CHOSEN, ROUNDS, translating
 from freehold.store.mongo import Mongo
 
 Document = dict[str, Any]
@@ -29,7 +27,7 @@ class MongoRounds:
 
     async def begin(self, made: Round, chosen: Sequence[Chosen], forget_before: datetime) -> None:
         """Write a round down; see `Rounds`."""
-        with self._doing("write"):
+        with self._translating("write"):
             old = [found["_id"] async for found in self._store[ROUNDS].find({"at": {"$lt": forget_before}}, {"_id": 1})]
             if old:
                 await self._store[CHOSEN].delete_many({"round": {"$in": old}})
@@ -50,24 +48,24 @@ class MongoRounds:
 
     async def find(self, round_id: str) -> Round | None:
         """Read a round."""
-        with self._doing("read"):
+        with self._translating("read"):
             return _round(await self._store[ROUNDS].find_one({"_id": round_id}))
 
     async def confirm(self, round_id: str) -> None:
         """Let it be stepped through."""
-        with self._doing("confirm"):
+        with self._translating("confirm"):
             await self._store[ROUNDS].update_one({"_id": round_id}, {"$set": {"is_confirmed": True}})
 
     async def drop(self, round_id: str) -> None:
         """Delete a round unless it was confirmed."""
-        with self._doing("drop"):
+        with self._translating("drop"):
             dropped = await self._store[ROUNDS].delete_one({"_id": round_id, "is_confirmed": False})
             if dropped.deleted_count:
                 await self._store[CHOSEN].delete_many({"round": round_id})
 
     async def unfinished(self) -> Round | None:
         """Read the newest confirmed round of which something is still to be asked for."""
-        with self._doing("read"):
+        with self._translating("read"):
             async for found in self._store[ROUNDS].find({"is_confirmed": True}).sort("_id", -1):
                 if await self._store[CHOSEN].find_one({"round": found["_id"]} | _TO_ASK, {"_id": 1}) is not None:
                     return _round(found)
@@ -75,29 +73,25 @@ class MongoRounds:
 
     async def unasked(self, round_id: str, limit: int) -> list[Chosen]:
         """Read, in order, the events that are still to be asked for."""
-        with self._doing("read"):
+        with self._translating("read"):
             found = self._store[CHOSEN].find({"round": round_id} | _TO_ASK).sort("event", 1).limit(limit)
             return [_chosen(each) async for each in found]
 
     async def chosen(self, round_id: str) -> list[Chosen]:
         """Read all its events, in order."""
-        with self._doing("read"):
+        with self._translating("read"):
             return [_chosen(each) async for each in self._store[CHOSEN].find({"round": round_id}).sort("event", 1)]
 
     async def mark(self, round_id: str, event: ParkedId, at: datetime, outcome: Outcome | None = None) -> None:
         """Note that the event was asked for or, with an outcome, that it need not be; an outcome that is there stays."""
         which = {"round": round_id, "event": event._asdict()}
-        with self._doing("mark"):
+        with self._translating("mark"):
             await self._store[CHOSEN].update_one(which | {"asked_at": None}, {"$set": {"asked_at": at}})
             if outcome is not None:
                 await self._store[CHOSEN].update_one(which | {"outcome": None}, {"$set": {"outcome": outcome.value}})
 
-    @contextlib.contextmanager
-    def _doing(self, what: str) -> Iterator[None]:
-        try:
-            yield
-        except PyMongoError as error:
-            raise translate(error, f"{what} what operators of {self._store.service} chose") from error
+    def _translating(self, what: str) -> AbstractContextManager[None]:
+        return translating(f"{what} what operators of {self._store.service} chose")
 
 
 def _document(round_id: str, each: Chosen) -> Document:
