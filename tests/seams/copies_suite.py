@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import random
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -15,7 +15,8 @@ from freehold.event import Place
 from freehold.http.token import Written
 from freehold.replica import Copies, Reached, State
 from freehold.replica.arrival import Arrivals
-from tests.seams.product import CUSTOMERS, PUBLISHES, Product
+from tests.seams.product import CUSTOMERS
+from tests.seams.suite import SeamSuite
 
 ANN = {"name": "Ann", "email": "ann@example.org", "credit": 5, "tags": ["new"]}
 BEN: dict[str, Any] = {"name": "Ben", "email": None, "credit": None, "tags": []}
@@ -30,19 +31,8 @@ def state(place: Place, fields: Mapping[str, Any] | None, entity_id: str = "c1")
     return State(entity_id, place, fields)
 
 
-class CopiesSuite:
-    """Inherit and give `product` and the fixture `url`."""
-
-    product: Product
+class CopiesSuite(SeamSuite):
     many_orders = 12_000
-
-    @pytest.fixture
-    async def store(self, url: str, service: str) -> AsyncIterator[Any]:
-        store = self.product.make_store()
-        await store.open(url, service=service, publishes=PUBLISHES)
-        await store.migrate()
-        yield store
-        await store.close()
 
     @pytest.fixture
     async def copies(self, store: Any) -> Copies:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -11,24 +10,12 @@ import pytest
 from freehold.consumer import Claim, Ledger
 from freehold.errors import FencedError, HeldError, IdentityError
 from freehold.event import Place
-from tests.seams.product import PUBLISHES, Product
+from tests.seams.suite import SeamSuite
 
 TOPIC = "the-topic"
 
 
-class LedgerSuite:
-    """Inherit and give `product` and the fixture `url`."""
-
-    product: Product
-
-    @pytest.fixture
-    async def store(self, url: str, service: str) -> AsyncIterator[Any]:
-        store = self.product.make_store()
-        await store.open(url, service=service, publishes=PUBLISHES)
-        await store.migrate()
-        yield store
-        await store.close()
-
+class LedgerSuite(SeamSuite):
     @pytest.fixture
     def ledger(self, store: Any) -> Ledger:
         return self.product.make_ledger(store)

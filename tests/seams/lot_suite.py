@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,7 +13,7 @@ from freehold.consumer.parking import Intent, Lot, ParkedEvent, ParkedId, Parked
 from freehold.consumer.parking.among import PAGE, parked_among
 from freehold.event import Place
 from freehold.topic import Record
-from tests.seams.product import PUBLISHES, Product
+from tests.seams.suite import SeamSuite
 
 TOPIC = "the-topic"
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -49,19 +48,7 @@ def light(event: ParkedEvent) -> ParkedEvent:
     return msgspec.structs.replace(event, record=record, edited=None, traceback="")
 
 
-class LotSuite:
-    """Inherit and give `product` and the fixture `url`."""
-
-    product: Product
-
-    @pytest.fixture
-    async def store(self, url: str, service: str) -> AsyncIterator[Any]:
-        store = self.product.make_store()
-        await store.open(url, service=service, publishes=PUBLISHES)
-        await store.migrate()
-        yield store
-        await store.close()
-
+class LotSuite(SeamSuite):
     @pytest.fixture
     def lot(self, store: Any) -> Lot:
         return self.product.make_lot(store)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -13,25 +13,14 @@ import pytest
 from freehold.errors import FencedError, PeerError, StoreUnavailable
 from freehold.event import OutboxRow
 from freehold.outbox import CHUNK_ROWS, OutboxSource, StoreOutbox
-from tests.seams.product import PUBLISHES, Product, UserUpdated
+from tests.seams.product import Product, UserUpdated
+from tests.seams.suite import SeamSuite
 
 LIMIT_S = 20.0
 Place = tuple[str, int, int]
 
 
-class OutboxSuite:
-    """Inherit and give `product` and the fixture `url`."""
-
-    product: Product
-
-    @pytest.fixture
-    async def store(self, url: str, service: str) -> AsyncIterator[Any]:
-        store = self.product.make_store()
-        await store.open(url, service=service, publishes=PUBLISHES)
-        await store.migrate()
-        yield store
-        await store.close()
-
+class OutboxSuite(SeamSuite):
     @pytest.fixture
     def make_source(self, url: str, service: str, store: Any) -> Iterator[Callable[[], StoreOutbox]]:
         made: list[StoreOutbox] = []

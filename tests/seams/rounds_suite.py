@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,7 +12,7 @@ from freehold.consumer.parking import Intent, Lot, Outcome, ParkedEvent
 from freehold.consumer.redrive import Chosen, Round, Rounds
 from freehold.event import Place
 from tests.seams.lot_suite import parked
-from tests.seams.product import PUBLISHES, Product
+from tests.seams.suite import SeamSuite
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 
@@ -27,19 +26,7 @@ def chosen(event: ParkedEvent) -> Chosen:
     return Chosen(id=event.id, type=event.type, event_id=event.event_id, replays=event.replays)
 
 
-class RoundsSuite:
-    """Inherit and give `product` and the fixture `url`."""
-
-    product: Product
-
-    @pytest.fixture
-    async def store(self, url: str, service: str) -> AsyncIterator[Any]:
-        store = self.product.make_store()
-        await store.open(url, service=service, publishes=PUBLISHES)
-        await store.migrate()
-        yield store
-        await store.close()
-
+class RoundsSuite(SeamSuite):
     @pytest.fixture
     def rounds(self, store: Any) -> Rounds:
         return self.product.make_rounds(store)

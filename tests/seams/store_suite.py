@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -11,7 +10,8 @@ import pytest
 from freehold.errors import ConflictError, PublishError, StoreUnavailable
 from freehold.event import EVENT_BYTES_MAX, Event
 from freehold.store import CONFLICT_RUNS_MAX
-from tests.seams.product import PUBLISHES, NeverDeclared, Product, UserNoted, UserUpdated
+from tests.seams.product import PUBLISHES, NeverDeclared, UserNoted, UserUpdated
+from tests.seams.suite import SeamSuite
 
 ODD_NAMES = [
     "O'Brien'); DROP TABLE users; --",
@@ -24,19 +24,7 @@ ODD_NAMES = [
 ]
 
 
-class StoreSuite:
-    """Inherit and give `product` and the fixture `url`."""
-
-    product: Product
-
-    @pytest.fixture
-    async def store(self, url: str, service: str) -> AsyncIterator[Any]:
-        store = self.product.make_store()
-        await store.open(url, service=service, publishes=PUBLISHES)
-        await store.migrate()
-        yield store
-        await store.close()
-
+class StoreSuite(SeamSuite):
     async def create(self, tx: Any, user_id: str, name: str = "Ann") -> Any:
         row = await self.product.insert_user(tx, user_id, name)
         tx.publish(UserUpdated, row)

@@ -14,23 +14,14 @@ from freehold.replica.mongo import AT_ONCE_MIN
 from freehold.store.mongo import Collection
 from tests.seams.conftest import Database
 from tests.seams.copies_suite import ANN, BEN, CopiesSuite, at, state
-from tests.seams.on_mongo import OnMongo
 from tests.seams.product import CUSTOMERS, PUBLISHES
+from tests.seams.suite import InMongo
 
 MANY_ORDERS = 100_000
 
 
-class TestMongoCopies(CopiesSuite):
-    product = OnMongo()
+class TestMongoCopies(InMongo, CopiesSuite):
     many_orders = 2_000
-
-    @pytest.fixture
-    def url(self, empty_mongo: Database) -> str:
-        return empty_mongo.url
-
-    @pytest.fixture
-    def service(self, empty_mongo: Database) -> str:
-        return empty_mongo.service
 
     async def test_value_that_begins_with_a_dollar_is_a_value(self, store: Any, copies: Copies) -> None:
         await store.transact(self.order, "o1")

@@ -15,23 +15,12 @@ from freehold.event import Place
 from freehold.replica import Copies, State
 from freehold.replica.postgres import PostgresCopies
 from freehold.service import Replica
-from tests.seams.conftest import Database
 from tests.seams.copies_suite import ANN, BEN, CopiesSuite, at, state
-from tests.seams.on_postgres import OnPostgres
 from tests.seams.product import CUSTOMERS
+from tests.seams.suite import InPostgres
 
 
-class TestPostgresCopies(CopiesSuite):
-    product = OnPostgres()
-
-    @pytest.fixture
-    def url(self, empty_postgres: Database) -> str:
-        return empty_postgres.url
-
-    @pytest.fixture
-    def service(self, empty_postgres: Database) -> str:
-        return empty_postgres.service
-
+class TestPostgresCopies(InPostgres, CopiesSuite):
     async def test_tables_that_do_not_fit_are_named_column_by_column(self, store: Any) -> None:
         await store.pool.execute(
             "ALTER TABLE orders DROP COLUMN customer_email, ALTER COLUMN customer_credit TYPE text;"

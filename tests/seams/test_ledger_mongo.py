@@ -13,26 +13,15 @@ from freehold.consumer import Claim, Ledger
 from freehold.errors import ConflictError, FencedError
 from freehold.outbox.mongo_presence import STOPPED_AFTER_S
 from freehold.outbox.mongo_settings import POSITIONS, name_prefix
-from tests.seams.conftest import Database
 from tests.seams.hold_mongo import holder
 from tests.seams.ledger_suite import TOPIC, LedgerSuite
-from tests.seams.on_mongo import OnMongo
 from tests.seams.product import PUBLISHES
+from tests.seams.suite import InMongo
 
 POSITION = {"source": "users", "topic_id": TOPIC, "partition": 0}
 
 
-class TestMongoLedger(LedgerSuite):
-    product = OnMongo()
-
-    @pytest.fixture
-    def url(self, empty_mongo: Database) -> str:
-        return empty_mongo.url
-
-    @pytest.fixture
-    def service(self, empty_mongo: Database) -> str:
-        return empty_mongo.service
-
+class TestMongoLedger(InMongo, LedgerSuite):
     async def test_what_a_killed_owner_left_open_is_ended(
         self, store: Any, ledger: Ledger, url: str, service: str
     ) -> None:

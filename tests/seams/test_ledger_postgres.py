@@ -12,26 +12,15 @@ import pytest
 from freehold.consumer import Claim, Ledger
 from freehold.consumer.postgres import STOPPED_AFTER_S
 from freehold.errors import FencedError
-from tests.seams.conftest import Database
 from tests.seams.ledger_suite import TOPIC, LedgerSuite
-from tests.seams.on_postgres import OnPostgres
 from tests.seams.product import PUBLISHES
+from tests.seams.suite import InPostgres
 
 # Less than each of the server's own time-outs (10 s idle in a transaction, 30 s in a statement).
 CLAIM_LIMIT_S = STOPPED_AFTER_S + 5
 
 
-class TestPostgresLedger(LedgerSuite):
-    product = OnPostgres()
-
-    @pytest.fixture
-    def url(self, empty_postgres: Database) -> str:
-        return empty_postgres.url
-
-    @pytest.fixture
-    def service(self, empty_postgres: Database) -> str:
-        return empty_postgres.service
-
+class TestPostgresLedger(InPostgres, LedgerSuite):
     @pytest.fixture
     async def other(self, store: Any, url: str, service: str) -> AsyncIterator[Any]:
         """Give another process's store."""

@@ -18,27 +18,17 @@ from freehold.outbox import OutboxSource
 from freehold.outbox.mongo import LEASE_TTL_MS, MongoOutbox
 from freehold.outbox.mongo_settings import LEASES, OUTBOX, new_name
 from freehold.store.mongo import Mongo
-from tests.seams.conftest import Database
 from tests.seams.on_mongo import OnMongo
 from tests.seams.outbox_suite import LIMIT_S, OutboxSuite, follow, follow_until, place, sweep
 from tests.seams.product import PUBLISHES, UserUpdated
 from tests.seams.small_mongod import small_mongod
+from tests.seams.suite import InMongo
 
 LARGE_BYTES = 15_000_000
 SERVICE = "users"
 
 
-class TestMongoOutbox(OutboxSuite):
-    product = OnMongo()
-
-    @pytest.fixture
-    def url(self, empty_mongo: Database) -> str:
-        return empty_mongo.url
-
-    @pytest.fixture
-    def service(self, empty_mongo: Database) -> str:
-        return empty_mongo.service
-
+class TestMongoOutbox(InMongo, OutboxSuite):
     async def test_row_that_was_not_committed_when_swept_is_followed(self, store: Any, source: OutboxSource) -> None:
         """The sweep's snapshot lies between the write and the commit (pitfall 1)."""
         has_written, may_commit = asyncio.Event(), asyncio.Event()

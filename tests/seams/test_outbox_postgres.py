@@ -21,35 +21,25 @@ from freehold.outbox.postgres import PostgresOutbox
 from freehold.outbox.postgres_lease import LEASE_S
 from freehold.testing import Servers
 from tests.seams import relay_process
-from tests.seams.conftest import Database
 from tests.seams.on_postgres import OnPostgres
 from tests.seams.outbox_suite import LIMIT_S, OutboxSuite, follow, follow_until, follow_with_position, place, sweep
+from tests.seams.suite import InPostgres
 
 INSERT = (
     "INSERT INTO freehold.outbox (key, version, index, type, headers, data) VALUES (%s, %s, %s, 'users.Test', '', '{}')"
 )
 
 
-@pytest.fixture
-def url(empty_postgres: Database) -> str:
-    return empty_postgres.url
+class TestPostgresOutbox(InPostgres, OutboxSuite):
+    """The suite."""
 
 
-@pytest.fixture
-def service(empty_postgres: Database) -> str:
-    return empty_postgres.service
-
-
-class TestPostgresOutbox(OutboxSuite):
-    product = OnPostgres()
-
-
-class TestPostgresLog:
+class TestPostgresLog(InPostgres):
     """Interleavings by hand: transactions of the test's own, each on its own connection."""
 
     @pytest.fixture
     async def store(self, url: str, service: str) -> Any:
-        store = OnPostgres().make_store()
+        store = self.product.make_store()
         await store.open(url, service=service, publishes=())
         await store.migrate()
         yield store

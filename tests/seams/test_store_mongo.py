@@ -34,22 +34,13 @@ from tests.seams.on_mongo import OnMongo
 from tests.seams.product import PUBLISHES, UserUpdated
 from tests.seams.proxy import Proxy
 from tests.seams.store_suite import StoreSuite
+from tests.seams.suite import InMongo
 
 # PyMongo leaves the socket of a connection whose making was cancelled to the garbage collector; close() cancels such, too.
 LEAVES_SOCKETS = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 
 
-class TestMongo(StoreSuite):
-    product = OnMongo()
-
-    @pytest.fixture
-    def url(self, empty_mongo: Database) -> str:
-        return empty_mongo.url
-
-    @pytest.fixture
-    def service(self, empty_mongo: Database) -> str:
-        return empty_mongo.service
-
+class TestMongo(InMongo, StoreSuite):
     @LEAVES_SOCKETS
     async def test_cancelled_transactions_leak_no_connection(self, store: Any) -> None:
         try:

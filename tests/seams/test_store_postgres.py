@@ -16,24 +16,14 @@ from freehold.errors import CommitUnknown, ConfigurationError, PublishError, Sto
 from freehold.store import postgres
 from freehold.store.postgres import Postgres
 from freehold.testing import Servers
-from tests.seams.conftest import Database
-from tests.seams.on_postgres import SHOP, OnPostgres
+from tests.seams.on_postgres import SHOP
 from tests.seams.product import PUBLISHES, UserUpdated
 from tests.seams.proxy import Proxy, proxied
 from tests.seams.store_suite import StoreSuite
+from tests.seams.suite import InPostgres
 
 
-class TestPostgres(StoreSuite):
-    product = OnPostgres()
-
-    @pytest.fixture
-    def url(self, empty_postgres: Database) -> str:
-        return empty_postgres.url
-
-    @pytest.fixture
-    def service(self, empty_postgres: Database) -> str:
-        return empty_postgres.service
-
+class TestPostgres(InPostgres, StoreSuite):
     async def test_write_with_event_takes_two_round_trips(self, url: str, service: str) -> None:
         """BEGIN and the author's statement, then the outbox row and COMMIT."""
         async with through_proxy(url, service) as (store, proxy):
