@@ -78,11 +78,6 @@ class TopicTally:
             **self._address.client_config(),
             "group.id": f"{self._topic}.relay.tally",
             "enable.auto.commit": False,
+            # What befalls the connection is told of by the request that meets it, and by the writer beside it.
             "log_level": LOG_LEVEL,
-            "error_cb": _note_error,
         }
-
-
-def _note_error(error: KafkaError) -> None:
-    # The request that meets it says so, too.
-    log.info("tally: %s", error.str())
