@@ -65,6 +65,9 @@ def test_help_lists_every_command(here: SmallSystem) -> None:
         ("contracts", "check"),
         ("config", "show"),
         ("config", "credential"),
+        ("audit",),
+        ("drill",),
+        ("verify",),
         ("rebuild",),
         ("epoch", "advance"),
         ("version",),
@@ -75,6 +78,12 @@ def test_each_command_explains_itself(here: SmallSystem, arguments: tuple[str, .
 
     assert done.code == 0
     assert "Usage: " in done.output
+
+
+def test_help_fills_the_width_of_the_terminal(here: SmallSystem) -> None:
+    done = here.freehold("audit", "--help", variables={"COLUMNS": "200"})
+
+    assert "for a difference. With --json one object for each replica, each on a line." in done.output
 
 
 def test_help_imports_no_driver_and_no_framework() -> None:

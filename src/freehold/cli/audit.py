@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from freehold.cli.output import JSON, console, say
+from freehold.cli.output import JSON, Show, bars, interruptible, print_json_line, say
 
 if TYPE_CHECKING:
     from freehold.cli.reach import Reached
-    from freehold.converge.audit import Outcome, Progress
+    from freehold.converge.audit import Outcome
     from freehold.converge.judge import Finding
     from freehold.service import System
-
-Show = Callable[[str, "Progress"], None]
 
 
 def register(app: typer.Typer) -> None:
@@ -42,15 +38,18 @@ def audit(
 
     reached = reach()
     code = 0
-    with _progress() as show:
-        for service, into in choose(reached.system, list(reached.urls), replica):
+    chosen = choose(reached.system, list(reached.urls), replica)
+    with interruptible("no copy is left half repaired; run it again for the rest"):
+        for service, into in chosen:
             try:
-                findings, outcome = _run(reached, service, into, repair=repair, show=show)
+                # What is printed while a bar is shown would go where the bar goes: to stderr.
+                with bars() as show:
+                    findings, outcome = _run(reached, service, into, repair=repair, show=show)
             except FreeholdError as error:
                 _print_failure(f"{service}.{into}", str(error), json=json)
                 code = 1
                 continue
-            _print(f"{service}.{into}", findings, outcome, json=json)
+            _print(f"{service}.{into}", findings, outcome, repair=repair, json=json)
             if outcome.differing > outcome.repaired or outcome.behind:
                 code = 1
     raise typer.Exit(code)
@@ -60,16 +59,19 @@ def choose(system: System, up: list[str], wanted: str | None) -> list[tuple[str,
     """Give (service, replica) of those that are meant.
 
     Raises:
-        ConfigurationError: There is no such replica; lists those there are.
+        ConfigurationError: There is no such replica, or none in what is up; lists those there are.
     """
     from freehold.errors import ConfigurationError
 
     there = [(service.name, replica.into) for service in system.services for replica in service.replicates]
+    names = ", ".join(f"{service}.{into}" for service, into in there) or "none"
     if wanted is None:
-        return [each for each in there if each[0] in up]
+        found = [each for each in there if each[0] in up]
+        if not found:
+            raise ConfigurationError(f"there is no replica to compare in what is up; {system.name} has: {names}")
+        return found
     found = [(service, into) for service, into in there if wanted in {into, f"{service}.{into}"}]
     if not found:
-        names = ", ".join(f"{service}.{into}" for service, into in there) or "none"
         raise ConfigurationError(f"{system.name} has no replica {wanted!r}; there is: {names}")
     return found
 
@@ -81,7 +83,7 @@ def _run(reached: Reached, service: str, into: str, *, repair: bool, show: Show)
     findings: list[Finding] = []
     for line in reached.peer(service).lines(PATH, AuditAsked(into, repair), Line):
         if line.progress is not None:
-            show(f"{service}.{into}", line.progress)
+            show(f"{service}.{into}: {line.progress.stage}", line.progress.done, line.progress.total)
         if line.finding is not None:
             findings.append(line.finding)
         if line.outcome is not None:
@@ -89,35 +91,29 @@ def _run(reached: Reached, service: str, into: str, *, repair: bool, show: Show)
     raise PeerError(f"{service} broke off the audit of {into}; run it again")
 
 
-def _print(name: str, findings: list[Finding], outcome: Outcome, *, json: bool) -> None:
+def _print(name: str, findings: list[Finding], outcome: Outcome, *, repair: bool, json: bool) -> None:
     if json:
         import msgspec
 
-        fields = {"replica": name} | msgspec.structs.asdict(outcome) | {"differing": list(map(_as_json, findings))}
-        typer.echo(msgspec.json.encode(fields))
+        differing = [msgspec.structs.asdict(finding) for finding in findings]
+        print_json_line({"replica": name} | msgspec.structs.asdict(outcome) | {"differing": differing})
         return
-    equal = "all equal" if not findings else f"{len(findings):,} differ, {outcome.repaired:,} of them repaired"
-    typer.echo(f"{name}: {outcome.rows:,} rows in {outcome.seconds:.1f} s, {equal}")
+    differ = f"{len(findings):,} differ{f', {outcome.repaired:,} of them repaired' if repair else ''}"
+    typer.echo(f"{name}: {outcome.rows:,} rows in {outcome.seconds:.1f} s, {differ if findings else 'all equal'}")
     for finding in findings:
         typer.echo(f"  {_words(finding)}")
     if outcome.unsettled:
         typer.echo(f"  {outcome.unsettled:,} changed whenever they were looked at; nothing speaks against them")
     if outcome.behind:
         typer.echo(f"  {outcome.behind:,} could not be judged: {outcome.reason}")
+    if findings and not repair:
+        say(f"repair exactly these: freehold audit {name} --repair")
 
 
 def _print_failure(name: str, reason: str, *, json: bool) -> None:
     if json:
-        import msgspec
-
-        typer.echo(msgspec.json.encode({"replica": name, "rows": 0, "differing": [], "seconds": 0, "error": reason}))
+        print_json_line({"replica": name, "rows": 0, "differing": [], "seconds": 0.0, "error": reason})
     say(f"freehold: {name}: {reason}")
-
-
-def _as_json(finding: Finding) -> dict[str, Any]:
-    import msgspec
-
-    return msgspec.structs.asdict(finding)
 
 
 def _words(finding: Finding) -> str:
@@ -132,26 +128,3 @@ def _words(finding: Finding) -> str:
 
 def _version(version: int | None) -> str:
     return "has none" if version is None else f"at {version}"
-
-
-@contextlib.contextmanager
-def _progress() -> Iterator[Show]:
-    """Show a bar on a terminal, and nothing where nobody looks."""
-    shown_on = console(on_stderr=True)
-    if not shown_on.is_terminal:
-        yield lambda _name, _progress: None
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
-    from rich.progress import Progress as Bars
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Bars(*columns, console=shown_on, transient=True) as bars:
-        tasks: dict[str, Any] = {}
-
-        def show(name: str, progress: Progress) -> None:
-            key = f"{name}: {progress.stage}"
-            if key not in tasks:
-                tasks[key] = bars.add_task(key, total=None)
-            bars.update(tasks[key], completed=progress.done, total=progress.total or None)
-
-        yield show

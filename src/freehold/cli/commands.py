@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Annotated
 
 import typer
@@ -57,3 +58,16 @@ fz.register(app)
 events.register(app)
 contracts.register(app)
 config.register(app)
+
+
+def _let_flow(group: typer.Typer) -> None:
+    """Join the lines of each paragraph: Typer keeps the breaks that the source has, whatever the terminal's width."""
+    for command in group.registered_commands:
+        paragraphs = (inspect.getdoc(command.callback) or "").split("\n\n")
+        command.help = "\n\n".join(" ".join(each.split()) for each in paragraphs)
+    for nested in group.registered_groups:
+        if nested.typer_instance is not None:
+            _let_flow(nested.typer_instance)
+
+
+_let_flow(app)

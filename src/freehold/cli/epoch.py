@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from freehold.cli.output import JSON, print_json, say
+from freehold.cli.output import JSON, Show, bars, confirm, interruptible, print_json, say
 
 if TYPE_CHECKING:
     from freehold.cli.reach import Reached
@@ -27,7 +27,7 @@ def _group() -> None:
 
 def advance(
     service: Annotated[str, typer.Argument(help="The service whose store was restored.")],
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Also if the store does not seem to be behind.")] = False,
     json: JSON = False,
 ) -> None:
@@ -46,10 +46,10 @@ def advance(
         _explain(reached, service, standing)
     if not (standing.is_behind or standing.is_telling or force):
         raise EpochError(f"nothing to advance: the store of {service} is not behind its topic")
-    if not yes and not typer.confirm("Begin a new epoch?", err=True):
-        raise typer.Exit(1)
-    epoch, told = _tell(reached, service, standing, force=force, is_quiet=json)
-    copies = {f"{name}.{into}": _repair(reached, name, into) for name, into in _readers(reached, service)}
+    confirm("Go on with it?" if standing.is_telling else "Begin a new epoch?", yes=yes, json=json)
+    with interruptible("the same command goes on where it was"), bars(lines=not json) as show:
+        epoch, told = _tell(reached, service, standing, force=force, show=show)
+        copies = {f"{name}.{into}": _repair(reached, name, into, show) for name, into in _readers(reached, service)}
     if json:
         print_json({"service": service, "epoch": epoch, "told": told, "copies": copies})
     else:
@@ -63,9 +63,7 @@ def advance(
         raise typer.Exit(1)
 
 
-def _tell(
-    reached: Reached, service: str, standing: Standing, *, force: bool, is_quiet: bool
-) -> tuple[int, dict[str, int]]:
+def _tell(reached: Reached, service: str, standing: Standing, *, force: bool, show: Show) -> tuple[int, dict[str, int]]:
     """Let the service begin the epoch and tell its entities again; give the epoch, and how many by kind."""
     from freehold.converge.epoch import Advance, Told
 
@@ -74,17 +72,18 @@ def _tell(
         epoch = step.epoch
         if step.entity:
             told[step.entity] = step.done
-            if not is_quiet:
-                say(f"{service}: told again {step.done:,} of about {step.total:,}: {step.entity}")
+            show(f"{service}: telling again: {step.entity}", step.done, step.total)
     return epoch, told
 
 
-def _repair(reached: Reached, name: str, into: str) -> dict[str, int]:
+def _repair(reached: Reached, name: str, into: str, show: Show) -> dict[str, int]:
     """Compare a copy with its owner, and let what only the lost history had be removed."""
     from freehold.converge.audit_route import PATH, AuditAsked, Line
 
     found = {"rows": 0, "differing": 0, "repaired": 0, "behind": 0}
     for line in reached.peer(name).lines(PATH, AuditAsked(into, repair=True), Line):
+        if line.progress is not None:
+            show(f"{name}.{into}: {line.progress.stage}", line.progress.done, line.progress.total)
         if line.outcome is not None:
             found = {each: getattr(line.outcome, each) for each in found}
     return found
@@ -114,5 +113,6 @@ def _explain(reached: Reached, service: str, standing: Standing) -> None:
     if standing.untold:
         say(f"Not told again, as {service} does not say where they lie: {', '.join(standing.untold)}.")
     say(
-        f"Copies that follow: {', '.join(readers) or 'none'}. What only the lost history had stays there until an audit."
+        f"Copies that follow: {', '.join(readers) or 'none'}. They are compared in the end, and what only the lost history had "
+        f"is removed from them."
     )

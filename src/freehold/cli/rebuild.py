@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from freehold.cli.output import JSON, console, print_json, say
+from freehold.cli.output import JSON, console, interruptible, print_json_line, say
 
 if TYPE_CHECKING:
     from freehold.cli.reach import Reached
@@ -46,18 +46,21 @@ def rebuild(
     from freehold.converge.work import Method
     from freehold.errors import ConfigurationError
 
-    if not (replica or of) or (replica and of) or (rollback and source):
+    if not (replica or of) or (replica and of):
         raise ConfigurationError(
-            "say which copies: freehold rebuild REPLICA, or all of a service's facts: freehold rebuild --of SERVICE; "
-            "--rollback and --from exclude one another"
+            "say which copies: freehold rebuild REPLICA, or all of a service's facts: freehold rebuild --of SERVICE"
         )
+    if bool(source) + rollback + drop_previous > 1:
+        raise ConfigurationError("--from, --rollback and --drop-previous exclude one another")
     method = Method.PREVIOUS if rollback else Method(source) if source else None
     reached = reach()
-    for service, wanted in _find(reached, replica, of, method, rows_per_s):
-        if drop_previous:
-            _drop(reached, service, wanted)
-        else:
-            _rebuild(reached, service, wanted, json=json)
+    chosen = _find(reached, replica, of, method, rows_per_s)
+    with interruptible("the same command goes on where it was"):
+        for service, wanted in chosen:
+            if drop_previous:
+                _drop(reached, service, wanted, json=json)
+            else:
+                _rebuild(reached, service, wanted, json=json)
 
 
 def _find(reached: Reached, replica: str, of: str, method: object, rows_per_s: int | None) -> list[tuple[str, Wanted]]:
@@ -96,16 +99,19 @@ def _rebuild(reached: Reached, service: str, wanted: Wanted, *, json: bool) -> N
     seconds = time.monotonic() - began_at
     if json:
         found = {"service": service, "source": last.source, "replicas": last.replicas, "state": last.stage}
-        print_json(found | {"rows": last.done, "seconds": round(seconds, 3)})
+        print_json_line(found | {"rows": last.done, "seconds": round(seconds, 3)})
     else:
         names = ", ".join(f"{service}.{each}" for each in last.replicas)
         typer.echo(f"{names}: {last.text} ({last.done:,} states applied, {seconds:.1f} s)")
 
 
-def _drop(reached: Reached, service: str, wanted: Wanted) -> None:
+def _drop(reached: Reached, service: str, wanted: Wanted, *, json: bool) -> None:
     from freehold.converge.rebuild_routes import Dropped
 
     dropped = reached.peer(service).ask("rebuild/drop-previous", wanted, Dropped)
+    if json:
+        print_json_line({"service": service, "dropped": dropped.replicas})
+        return
     for into in dropped.replicas:
         typer.echo(f"{service}.{into}: the copy that was replaced is dropped")
     if not dropped.replicas:
