@@ -16,6 +16,8 @@ from freehold.topic.address import KafkaAddress
 from freehold.topic.failure import LOG_LEVEL, explained, failed, log
 
 REQUEST_TIMEOUT_S = 5.0
+# Whoever closes waits so long for what was written last, if Kafka is away.
+CLOSE_LIMIT_S = 1.0
 PARTITION = 0
 ASK_AGAIN_S = 0.05
 # On a cluster's first day, or after a restart, its groups are looked after a moment later than its topics.
@@ -68,7 +70,7 @@ class TopicTally:
             raise failed(f"note how far topic {self._topic} has followed its store", error) from error
 
     def close(self) -> None:
-        """Let go of the connection; idempotent."""
+        """Let go of the connection, within a second; idempotent."""
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
             consumer.close()
@@ -78,6 +80,9 @@ class TopicTally:
             **self._address.client_config(),
             "group.id": f"{self._topic}.relay.tally",
             "enable.auto.commit": False,
+            # Nobody joins the group: it bounds nothing but the wait for a write as the connection is closed (else 45 s).
+            "session.timeout.ms": round(CLOSE_LIMIT_S * 1_000),
+            "heartbeat.interval.ms": round(CLOSE_LIMIT_S * 1_000 / 4),
             # What befalls the connection is told of by the request that meets it, and by the writer beside it.
             "log_level": LOG_LEVEL,
         }
