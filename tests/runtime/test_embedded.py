@@ -15,6 +15,7 @@ import pytest
 from freehold.errors import ConfigurationError, StartError
 from freehold.runtime.embedded.orphans import find_processes
 from freehold.runtime.embedded.ports import LOOPBACK
+from freehold.runtime.embedded.process import ServerProcess
 from tests.runtime.conftest import KINDS, STOP_TIMEOUT_S, Kind, Place, Server, kill, wait_until
 
 TOGETHER_S = 90.0  # generous: the decision page has what was measured on an idle machine
@@ -183,6 +184,17 @@ def test_stop_kills_what_does_not_end_in_time(kind: Kind, place: Place) -> None:
 
     assert time.monotonic() - began < 5
     wait_until(lambda: programs(server) == [], "the end of its children")
+
+
+@pytest.mark.parametrize(("command", "limit_s", "why"), [("sleep 60", 0.1, "took longer"), ("false", 60.0, "failed")])
+def test_data_that_cannot_be_made_is_told_in_a_sentence(tmp_path: Path, command: str, limit_s: float, why: str) -> None:
+    process = ServerProcess("kafka", tmp_path / "kafka")
+
+    with pytest.raises(StartError) as told:
+        process.make_data(command.split(), directory=tmp_path, limit_s=limit_s)
+
+    assert str(told.value).startswith(f"making the data of kafka in {tmp_path} {why}")
+    assert str(process.log) in str(told.value)
 
 
 def test_three_servers_start_together(place: Place) -> None:

@@ -6,7 +6,6 @@ import os
 import secrets as randomness
 import shutil
 import signal
-import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -14,20 +13,19 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
-from freehold.errors import StartError
 from freehold.runtime.embedded.archive import Archive
 from freehold.runtime.embedded.kafka_settings import ADMIN, LOGGING, format_settings
 from freehold.runtime.embedded.libraries import fetch_jars, find_java
 from freehold.runtime.embedded.orphans import end_orphans
 from freehold.runtime.embedded.ports import LOOPBACK, HeldPort, is_listening
-from freehold.runtime.embedded.process import EmbeddedServer, Report, ServerProcess, open_log, refused
+from freehold.runtime.embedded.process import EmbeddedServer, Report, ServerProcess, refused
 from freehold.runtime.embedded.tied import tied
 from freehold.runtime.provision.secrets import Secrets, write_private
 from freehold.topic.address import SASL_PLAIN_TEXT, KafkaAddress
 
 USUAL_PORT = 9092
 START_TIMEOUT_S = 60.0  # after a crash each log's last segment is read again
-FORMAT_TIMEOUT_S = 60.0
+FORMAT_TIMEOUT_S = 120.0
 ATTEMPT_TIMEOUT_S = 1.0
 REFUSALS_MAX = 3  # the first may come before the broker has read its users
 SETTINGS_NAME = "server.properties"
@@ -141,7 +139,7 @@ class KafkaServer(EmbeddedServer):
         unfinished = data.with_suffix(".new")
         shutil.rmtree(unfinished, ignore_errors=True)
         cluster = base64.urlsafe_b64encode(randomness.token_bytes(16)).decode().rstrip("=")
-        with tempfile.TemporaryDirectory(prefix="freehold-") as private, open_log(self.log) as log:
+        with tempfile.TemporaryDirectory(prefix="freehold-") as private:
             settings = self._write_settings(Path(private) / SETTINGS_NAME, unfinished.name)
             # In a file, because anybody on the machine can read a command line.
             arguments = Path(private) / "arguments"
@@ -151,19 +149,12 @@ class KafkaServer(EmbeddedServer):
                 f'--cluster-id={cluster} --add-scram "SCRAM-SHA-256=[name={ADMIN},password={self._password}]"',
             )
             java = [str(find_java()), *JAVA_OPTIONS, *LOGGING, *(self._archive.options() if self._archive else [])]
-            done = subprocess.run(
+            self._process.make_data(
                 [*java, f"@{arguments}"],
-                cwd=self.directory,
-                env=java_environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                timeout=FORMAT_TIMEOUT_S,
-                start_new_session=True,
-                check=False,
+                directory=self.directory,
+                limit_s=FORMAT_TIMEOUT_S,
+                environment=java_environment(),
             )
-        if done.returncode != 0:
-            raise StartError(f"formatting {data} for Kafka failed: {self._process.last_lines()}")
         unfinished.rename(data)
 
     def _write_settings(self, file: Path, data: str) -> Path:

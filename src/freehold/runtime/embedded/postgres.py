@@ -4,18 +4,16 @@ import os
 import pwd
 import shutil
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
 import psycopg
 
-from freehold.errors import StartError
 from freehold.runtime.embedded import unprivileged
 from freehold.runtime.embedded.libraries import find_package
 from freehold.runtime.embedded.orphans import end_orphans
 from freehold.runtime.embedded.ports import LOOPBACK, HeldPort
-from freehold.runtime.embedded.process import EmbeddedServer, Report, ServerProcess, open_log, refused
+from freehold.runtime.embedded.process import EmbeddedServer, Report, ServerProcess, refused
 from freehold.runtime.provision.secrets import Secrets, write_private
 
 USUAL_PORT = 5432
@@ -139,19 +137,7 @@ class PostgresServer(EmbeddedServer):
             "--builtin-locale=C.UTF-8",
             "--no-instructions",
         ]
-        with open_log(self.log) as log:
-            done = subprocess.run(
-                as_ordinary_user(unfinished, command),
-                cwd=unfinished,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                timeout=INITDB_TIMEOUT_S,
-                start_new_session=True,
-                check=False,
-            )
-        if done.returncode != 0:
-            raise StartError(f"initdb of {self.directory} failed: {self._process.last_lines()}")
+        self._process.make_data(as_ordinary_user(unfinished, command), directory=unfinished, limit_s=INITDB_TIMEOUT_S)
         (unfinished / "data").rename(self.directory)
         shutil.rmtree(unfinished)
 

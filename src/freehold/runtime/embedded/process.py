@@ -51,6 +51,35 @@ class ServerProcess:
                 start_new_session=True,  # Ctrl-C on the terminal reaches the supervisor alone
             )
 
+    def make_data(
+        self, command: Sequence[str], *, directory: Path, limit_s: float, environment: Mapping[str, str] | None = None
+    ) -> None:
+        """Run the command that makes the server's data to its end, with its output in the log.
+
+        Raises:
+            StartError: It failed, or had not ended by its limit.
+        """
+        what = f"making the data of {self.name} in {directory}"
+        with open_log(self.log) as log:
+            try:
+                done = subprocess.run(
+                    command,
+                    cwd=directory,
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    timeout=limit_s,
+                    start_new_session=True,
+                    check=False,
+                )
+            except subprocess.TimeoutExpired:
+                raise StartError(
+                    f"{what} took longer than {limit_s:g} s; start it again when the machine is less busy: {self.last_lines()}"
+                ) from None
+        if done.returncode != 0:
+            raise StartError(f"{what} failed: {self.last_lines()}")
+
     def wait_until_ready(self, is_ready: Callable[[], bool], timeout_s: float) -> None:
         """Wait until the server answers; one that does not is ended.
 
