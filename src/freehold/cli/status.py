@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from freehold.cli.output import JSON, here, print_json, print_table
+from freehold.cli.output import JSON, here, print_json, print_table, say
 
 if TYPE_CHECKING:
     from freehold.runtime.supervisor.state import ProcessState
@@ -42,12 +42,14 @@ def status(json: JSON = False) -> None:
         return
     typer.echo(f"{state.system}: {state.state}" + (f" ({state.reason})" if state.reason else ""))
     print_table(
-        ("name", "role", "state", "url", "process", "lag", "log"),
+        ("name", "role", "state", "url", "process", "lag"),
         [_row(process, progress.get(process.name)) for process in state.processes],
+        whole=("url",),
     )
     for name, told in progress.items():
         for note in told.get("notes") or ():
             typer.echo(f"{name}: {note}")
+    say("what one of them wrote: freehold logs NAME")
 
 
 def logs(
@@ -80,7 +82,7 @@ def _row(process: ProcessState, progress: dict[str, Any] | None) -> tuple[str, .
     words = process.detail.partition("\n")[0] if process.state in {"failed", "restarting", "unready", "waiting"} else ""
     state = f"{process.state}: {words}" if words else process.state
     number = str(process.pid) if process.pid else ""
-    return process.name, process.role, state, process.url or "", number, _lag(progress), process.log or ""
+    return process.name, process.role, state, process.url or "", number, _lag(progress)
 
 
 def _lag(progress: dict[str, Any] | None) -> str:
