@@ -12,7 +12,6 @@ from freehold.event import Event
 from freehold.service import Listen, Replica, Service, Topic
 
 PRODUCTS = ["postgres", "mongo"]
-COMBINATIONS = [(owner, subscriber) for owner in PRODUCTS for subscriber in PRODUCTS]
 HERE = Path(__file__).parent
 
 Handler = Callable[[Any, Any], Awaitable[None]]

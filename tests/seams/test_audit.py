@@ -37,12 +37,11 @@ from tests.seams.audited import (
     subscriber,
 )
 from tests.seams.tampering import Expected, Tampering, plain
-from tests.seams.thorough import PLACES_STEP
+from tests.seams.thorough import PAIRS, PLACES_STEP
 
 USERS = 700
 ORDERS = 500
 TAMPERED = 100
-PAIRS = [("postgres", "mongo"), ("mongo", "postgres"), ("postgres", "postgres"), ("mongo", "mongo")]
 
 
 @asynccontextmanager

@@ -27,7 +27,6 @@ from freehold.topic.address import KafkaAddress
 from freehold.topic.admin import Topics
 from freehold.topic.partition import partition_of
 from tests.seams.pair import (
-    COMBINATIONS,
     PRODUCTS,
     Customer,
     copies,
@@ -38,6 +37,7 @@ from tests.seams.pair import (
     update,
     update_many,
 )
+from tests.seams.thorough import PAIRS
 
 pytestmark = pytest.mark.services
 
@@ -91,7 +91,7 @@ async def write_raw(scene: Scene, key: bytes | None, value: bytes | None, header
     assert await asyncio.to_thread(producer.flush, LIMIT_S) == 0
 
 
-@pytest.mark.parametrize(("owning", "reading"), COMBINATIONS)
+@pytest.mark.parametrize(("owning", "reading"), PAIRS)
 async def test_each_event_takes_effect_once_and_copies_converge(
     freehold_service: Run, owning: str, reading: str
 ) -> None:
@@ -107,7 +107,7 @@ async def test_each_event_takes_effect_once_and_copies_converge(
         assert await copies(orders) == expected | {"u0": (None, 4, True)}
 
 
-@pytest.mark.parametrize(("owning", "reading"), COMBINATIONS)
+@pytest.mark.parametrize(("owning", "reading"), PAIRS)
 async def test_replaying_the_whole_topic_twice_has_no_effect(freehold_service: Run, owning: str, reading: str) -> None:
     """The positions are lost, as with a restored backup of that table alone: the guards of keys and copies hold."""
     users, orders = owner(owning), subscriber(reading)

@@ -21,10 +21,10 @@ from freehold.runtime.parts import make_copies
 from freehold.runtime.rebuilding import rebuild_parts
 from freehold.service import Replica, Service
 from freehold.testing import Scene, TestedService
-from tests.seams.pair import COMBINATIONS, PRODUCTS
+from tests.seams.pair import PRODUCTS
 from tests.seams.people import NAMES, Contact, ContactBefore, copy_of, freehold, people, readers, write
 from tests.seams.test_consumer import admin_of, make_anew
-from tests.seams.thorough import SEEDS
+from tests.seams.thorough import PAIRS, SEEDS
 from tests.seams.waiting import LIMIT_S, until
 
 Run = Callable[..., Any]
@@ -33,7 +33,7 @@ pytestmark = [pytest.mark.services]
 MANY = 120
 
 
-@pytest.mark.parametrize(("owner", "subscriber"), COMBINATIONS)
+@pytest.mark.parametrize(("owner", "subscriber"), PAIRS)
 @pytest.mark.parametrize("method", [Method.TOPIC, Method.OWNER])
 async def test_damaged_copy_is_built_anew(freehold_service: Run, owner: str, subscriber: str, method: Method) -> None:
     users, orders = people(owner), readers(subscriber)

@@ -1,4 +1,4 @@
-"""How much of what a seed or a place decides is tried: some at every turn, all of it by `make test-long`."""
+"""How much of what a seed, a place or a pair decides is tried: some at every turn, all of it by `make test-long`."""
 
 from __future__ import annotations
 
@@ -9,3 +9,5 @@ IS_THOROUGH = bool(os.environ.get("FREEHOLD_THOROUGH"))
 SEEDS = range(3 if IS_THOROUGH else 1)
 # Of the places at which something can be cut off, every so many.
 PLACES_STEP = 1 if IS_THOROUGH else 3
+# Owner and subscriber. Both ways between the products are tried at every turn, so that each product is on either side.
+PAIRS = [("postgres", "mongo"), ("mongo", "postgres")] + IS_THOROUGH * [("postgres", "postgres"), ("mongo", "mongo")]
