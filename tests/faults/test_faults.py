@@ -12,10 +12,12 @@ import pytest
 from freehold.drill.faults import PAST_SESSION_S, kill, process_tree, send
 from freehold.drill.load import also_at, only_at
 from freehold.drill.oplog import lose_history
+from freehold.drill.renew import renew
 from freehold.drill.slot import drop_slot, replace_slot
 from freehold.drill.stage import second_instance
+from freehold.drill.tamper import COPIES, repair, tamper
 from freehold.drill.trial import Trial
-from freehold.drill.waiting import wait_until
+from freehold.drill.waiting import POLL_S, wait_until
 
 pytestmark = [pytest.mark.faults, pytest.mark.services, pytest.mark.timeout(240)]
 
@@ -91,6 +93,40 @@ def test_a_restart_during_a_rebalance_loses_nothing(trial: Trial) -> None:
             second.kill()
             trial.go_through(trial.recovery("kill -9 of the second instance while the first returns", "orders"))
 
+    assert trial.differences() == []
+
+
+def test_a_topic_made_anew_stops_its_readers_until_their_copies_are_rebuilt(trial: Trial) -> None:
+    """The load is back before anybody builds: what is on the new topic by then is neither lost nor handled twice."""
+    with trial.load() as load:
+        trial.wait_for_writes()
+        with load.rest():
+            trial.observer.wait_until_settled(60)
+            steps = renew(trial, "users topic")
+            next(steps)
+        while trial.renewed:
+            next(steps)
+            time.sleep(POLL_S)
+        # Whoever has stopped looks again twice a minute; begun anew it looks at once.
+        for name in ("orders", "tallies"):
+            trial.go_through(kill(trial, name))
+        trial.go_through(steps)
+
+    assert trial.differences() == []
+
+
+def test_copies_that_were_tampered_with_are_named_and_repaired_under_load(trial: Trial) -> None:
+    """On both products, in the replica and embedded; what no audit names would be among the differences."""
+    victims = ["orders copies", "tallies copies"]
+    with trial.load():
+        trial.wait_for_writes()
+        for victim in victims:
+            trial.go_through(tamper(trial, victim))
+        counts = {victim: len(trial.tampered[victim]) for victim in victims}
+        for victim in victims:
+            trial.go_through(repair(trial, victim))
+
+    assert min(counts.values()) > COPIES
     assert trial.differences() == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -57,6 +58,20 @@ def test_only_what_is_asked_for_is_chosen() -> None:
     }
 
 
+def test_a_topic_is_made_anew_only_if_all_its_readers_keep_copies_that_can_be_rebuilt() -> None:
+    listening = dataclasses.replace(workload.system.service("tallies"), replicates=[])
+    rest = [each for each in workload.system.services if each.name != "tallies"]
+    system = dataclasses.replace(workload.system, services=[*rest, listening])
+    whole = schedule(only=["renew"])
+    bare = Schedule(dataclasses.replace(workload, system=system), SERVERS, seed=7, only=["renew"])
+    victims, others = (
+        {choice.victim for choice in (each.next(()) for _ in range(50)) if choice} for each in (whole, bare)
+    )
+
+    assert victims == {"orders topic", "tallies topic", "users topic"}
+    assert others == victims - {"users topic"}
+
+
 def test_a_fault_that_cannot_be_done_is_refused_with_those_that_can() -> None:
     with pytest.raises(ConfigurationError, match="kill users relay"):
         schedule(only=["forget"], victims=["users"])
@@ -77,7 +92,7 @@ def test_what_does_not_come_is_told_with_what_was_last_seen() -> None:
 def test_each_kind_of_difference_counts_for_one_of_the_numbers() -> None:
     found = count_differences([Difference(kind, "here", "so") for kind in COUNTED])
 
-    assert found == {"lost": 3, "twice": 2, "out_of_order": 1}
+    assert found == {"lost": 4, "twice": 2, "out_of_order": 1}
     assert not Report(seed=1, faults={}, recovery_ms={}, out_of_order=1).holds
     assert Report(seed=1, faults={}, recovery_ms={}).holds
 

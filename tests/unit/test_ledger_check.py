@@ -57,7 +57,7 @@ class World:
 
     def differences(self) -> list[str]:
         owned = Owned("user", self.rows, self.records)
-        return [str(found) for found in compare(self.writes, [owned], {"user": Kept(self.replica, self.embedded)})]
+        return [str(found) for found in compare(self.writes, [owned], {"user": [Kept(self.replica, self.embedded)]})]
 
     def kinds(self) -> set[str]:
         return {found.partition(":")[0] for found in self.differences()}

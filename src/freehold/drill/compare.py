@@ -27,14 +27,17 @@ from freehold.drill.observed import (
 
 
 def compare(
-    writes: Sequence[Write], owned: Sequence[Owned], kept: Mapping[str, Kept], handled: Sequence[Handled] = ()
+    writes: Sequence[Write],
+    owned: Sequence[Owned],
+    kept: Mapping[str, Sequence[Kept]],
+    handled: Sequence[Handled] = (),
 ) -> list[Difference]:
     """List all differences; none means that nothing was lost, nothing doubled, nothing made up, and all copies are equal.
 
     Args:
         writes: Every write that was sent, in any order.
         owned: Each owner's rows and topic.
-        kept: By the kind of entity, all that another service keeps of it.
+        kept: By the kind of entity, all that each other service keeps of it.
         handled: What handlers left behind.
     """
     found: list[Difference] = []
@@ -49,9 +52,9 @@ def compare(
         for each in handled:
             if each.entity == owner.entity:
                 found += compare_handled(owner.records, each)
-        if owner.entity in kept:
-            found += compare_presence(owner, kept[owner.entity].replica)
-            found += compare_copies(owner, [*kept[owner.entity].replica, *kept[owner.entity].embedded])
+        for copies in kept.get(owner.entity, ()):
+            found += compare_presence(owner, copies)
+            found += compare_copies(owner, [*copies.replica, *copies.embedded])
     return found
 
 
@@ -205,7 +208,7 @@ def compare_copies(owner: Owned, copies: Iterable[Copy]) -> Iterator[Difference]
         row = owner.rows.get(copy.entity_id)
         kind, why = _difference_of(copy, row)
         if kind:
-            yield Difference(kind, f"{copy.where} copy of {copy.entity_id}", why, f"{owner.entity}/{copy.entity_id}")
+            yield Difference(kind, str(copy), why, f"{owner.entity}/{copy.entity_id}")
 
 
 def _difference_of(copy: Copy, row: Row | None) -> tuple[str, str]:
@@ -220,15 +223,17 @@ def _difference_of(copy: Copy, row: Row | None) -> tuple[str, str]:
     return "", ""
 
 
-def compare_presence(owner: Owned, copies: Iterable[Copy]) -> Iterator[Difference]:
+def compare_presence(owner: Owned, kept: Kept) -> Iterator[Difference]:
     """Check that a replica has every row of its owner, each once."""
     seen: dict[str, int] = defaultdict(int)
-    for copy in copies:
+    for copy in kept.replica:
         seen[copy.entity_id] += 1
     for entity_id in owner.rows:
         if seen[entity_id] != 1:
             kind, times = "doubled" if seen[entity_id] else "lost", seen[entity_id]
-            yield Difference(kind, f"copy of {entity_id}", f"is there {times} times", f"{owner.entity}/{entity_id}")
+            yield Difference(
+                kind, f"{kept.where} copy of {entity_id}", f"is there {times} times", f"{owner.entity}/{entity_id}"
+            )
 
 
 def compare_erased(erased: Iterable[str], places: Mapping[str, bytes]) -> Iterator[Difference]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Mapping
 
-from freehold.drill import faults, poison, slot, tamper
+from freehold.drill import faults, poison, renew, slot, tamper
 from freehold.drill.history import history_of
 from freehold.drill.observed import Difference
 from freehold.drill.report import DIFFERENCES_KEPT_MAX, Report, count_differences, summarise
@@ -29,7 +30,10 @@ DONE_BY: Mapping[str, Callable[[Trial, str], Steps]] = {
     "drop slot": slot.drop_slot,
     "replace slot": slot.replace_slot,
     "forget": faults.forget,
+    "renew": renew.renew,
 }
+# Begun when nothing is on its way: what was not read yet would be lost by the fault itself.
+AT_REST = {"renew"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +81,7 @@ class Drill:
         self._extent = extent
         self._show = show
         self._open: list[_Open] = []
+        self._due: Choice | None = None
         self._begun_at = time.monotonic()
         self._shown_at = 0.0
         self._next_at = 0.0
@@ -89,10 +94,11 @@ class Drill:
         try:
             with self._trial.load() as load:
                 self._trial.wait_for_writes()
-                while not self._is_over():
+                while self._open or not self._is_over():
                     self._round()
                     with load.rest():
                         self._compare()
+                        self._begin_due()
         except DrillError as error:
             self._unmet.append(str(error))
         finally:
@@ -125,14 +131,14 @@ class Drill:
         return bool(self._differences) or is_late or self._trial.kill_count >= self._extent.kills
 
     def _round(self) -> None:
-        """Do so many faults that it is time to compare, and let all of them come to their end."""
+        """Do faults until it is time to compare or one needs a rest, and let all of them come to their end."""
         until = self._trial.counts.total() + COMPARE_EVERY_FAULTS
-        while not self._is_over() and self._trial.counts.total() < until:
+        while not self._is_over() and self._due is None and self._trial.counts.total() < until:
             self._begin_next()
             self._step()
         while self._open:
             self._step()
-        for victim in sorted(self._trial.tampered):
+        for victim in sorted(each for each, copies in self._trial.tampered.items() if copies):
             self._tell("repairing what was tampered with", is_due=True)
             self._trial.go_through(tamper.repair(self._trial, victim))
 
@@ -141,6 +147,9 @@ class Drill:
             return
         choice = self._schedule.next({each.choice.victim for each in self._open})
         self._next_at = time.monotonic() + self._schedule.gap_s()
+        if choice is not None and choice.action in AT_REST:
+            self._due = choice
+            return
         if choice is None:
             return
         process = self._trial.stage.status().get(choice.victim)
@@ -151,6 +160,17 @@ class Drill:
             each.steps.close()  # type: ignore[attr-defined]
             self._open.remove(each)
         self._open.append(_Open(choice, begin(self._trial, choice)))
+
+    def _begin_due(self) -> None:
+        """Begin what waited for the load to rest; it goes on with the next round."""
+        choice, self._due = self._due, None
+        if choice is None or self._is_over():
+            return
+        self._tell(f"{choice.action} {choice.victim}", is_due=True)
+        steps = begin(self._trial, choice)
+        with contextlib.suppress(Missed):
+            next(steps)
+            self._open.append(_Open(choice, steps))
 
     def _step(self) -> None:
         """Let each open fault go on a step."""

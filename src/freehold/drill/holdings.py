@@ -84,10 +84,11 @@ def published(entity: Entity, row: Mapping[str, Any]) -> dict[str, Any]:
     return fields
 
 
-def make_copy(where: str, entity_id: str, replica: Replica, found: Mapping[str, Any]) -> Copy:
+def make_copy(where: str, entity_id: str, replica: Replica, found: Mapping[str, Any], *, document: str = "") -> Copy:
     """Make a copy of what is kept, whose fields may be absent when the entity is gone."""
     fields = {name: found.get(name) for name in copied_fields(replica)}
-    return Copy(where, entity_id, int(found["version"]), fields, deleted=bool(found.get("deleted", False)))
+    deleted = bool(found.get("deleted", False))
+    return Copy(where, entity_id, int(found["version"] or 0), fields, deleted, document)
 
 
 def copied_fields(replica: Replica) -> list[str]:

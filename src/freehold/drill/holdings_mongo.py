@@ -62,7 +62,9 @@ class MongoHoldings:
             for collection, name in replica.embedded_in.items():
                 documents = self._database[collection].find({f"{name}.id": {"$exists": True}}, {name: 1})
                 embedded += [
-                    make_copy(f"{collection}/{each['_id']}", str(each[name]["id"]), replica, each[name])
+                    make_copy(
+                        f"{collection}.{name}", str(each[name]["id"]), replica, each[name], document=str(each["_id"])
+                    )
                     for each in documents
                 ]
         return Kept([make_copy(replica.into, str(each["_id"]), replica, each) for each in found], embedded)

@@ -21,6 +21,10 @@ OPTIONS: dict[str, Any] = {
     "options": "-c statement_timeout=20s",
 }
 _SCHEMAS = ["public", "freehold"]
+_PRIMARY_KEY = sql.SQL(
+    "SELECT a.attname AS name FROM pg_index AS i JOIN pg_attribute AS a ON a.attrelid = i.indrelid"
+    " AND a.attnum = ANY(i.indkey) WHERE i.indrelid = to_regclass(%s) AND i.indisprimary"
+)
 
 
 class PostgresHoldings:
@@ -99,12 +103,18 @@ class PostgresHoldings:
 
     def _embedded(self, replica: Replica, table: str, prefix: str) -> list[Copy]:
         names = ["id", "version", "deleted", *copied_fields(replica)]
+        key = sql.Identifier(self._select(_PRIMARY_KEY, [table])[0]["name"])
         columns = sql.SQL(", ").join(
             sql.SQL("{} AS {}").format(sql.Identifier(f"{prefix}_{name}"), sql.Identifier(name)) for name in names
         )
         reference = sql.Identifier(f"{prefix}_id")
-        query = sql.SQL("SELECT {} FROM {} WHERE {} IS NOT NULL").format(columns, sql.Identifier(table), reference)
-        return [make_copy(f"{table}.{prefix}", str(each["id"]), replica, each) for each in self._select(query)]
+        query = sql.SQL("SELECT {}::text AS document, {} FROM {} WHERE {} IS NOT NULL").format(
+            key, columns, sql.Identifier(table), reference
+        )
+        return [
+            make_copy(f"{table}.{prefix}", str(each["id"]), replica, each, document=each["document"])
+            for each in self._select(query)
+        ]
 
     def _select(self, query: sql.SQL | sql.Composed, parameters: list[Any] | None = None) -> list[dict[str, Any]]:
         try:

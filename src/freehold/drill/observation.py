@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from collections.abc import Collection, Mapping
 from typing import Self
@@ -10,7 +11,7 @@ from freehold.drill.compare import compare, compare_erased
 from freehold.drill.holdings import Holdings, Unreadable, open_holdings
 from freehold.drill.observed import Action, Difference, Handled, Kept, Owned, Row, Write
 from freehold.drill.stage import Stage
-from freehold.drill.tail import Tail
+from freehold.drill.tail import Past, Tail
 from freehold.drill.waiting import wait_until
 from freehold.drill.workload import Effects, Workload
 from freehold.drill.writes import WriteLedger
@@ -28,9 +29,10 @@ class Observer:
     Args:
         stage: The running system; its addresses must stay what they are.
         workload: What is compared.
+        past: What topics had before they were made anew.
     """
 
-    def __init__(self, stage: Stage, workload: Workload) -> None:
+    def __init__(self, stage: Stage, workload: Workload, past: Past | None = None) -> None:
         self._workload = workload
         self.owners = workload.owners()
         self._services: dict[str, Service] = {service.name: service for service in workload.system.services}
@@ -38,7 +40,7 @@ class Observer:
             name: open_holdings(service, stage.store_url(name)) for name, service in self._services.items()
         }
         self.publishers = [service.name for service in workload.system.services if service.publishes]
-        self.tail = Tail(stage.kafka_config(), self.publishers)
+        self.tail = Tail(stage.kafka_config(), self.publishers, past)
 
     def __enter__(self) -> Self:
         self.tail.__enter__()
@@ -75,6 +77,18 @@ class Observer:
             return self._holdings[effects.service].trace_counts(effects, ids)
         except Unreadable:
             return {}
+
+    def kept(self, service: str, replica: Replica) -> Kept:
+        """Give all copies that a service keeps of a replica; raises `Unreadable` while its store does not answer."""
+        return dataclasses.replace(self._holdings[service].kept(replica), where=f"{service}/{replica.into}")
+
+    def behind(self, service: str, source: str, ends: Mapping[int, int]) -> int:
+        """Count the events of a topic before these ends that a service has not applied; all while its store does not answer."""
+        try:
+            applied = self._holdings[service].positions(source)
+        except Unreadable:
+            applied = {}
+        return sum(max(0, end - applied.get(partition, 0)) for partition, end in ends.items())
 
     def waiting(self, service: str) -> set[tuple[str, int, int]]:
         """Give what waits in a service's outbox, by place."""
@@ -140,8 +154,9 @@ class Observer:
         lines = []
         try:
             lines += [f"  row: {self._rows()[entity].get(entity_id, 'none')}"]
-            kept = self._kept(entity)
-            lines += [f"  copy: {copy}" for copy in [*kept.replica, *kept.embedded] if copy.entity_id == entity_id]
+            for kept in self._kept(entity):
+                copies = [copy for copy in [*kept.replica, *kept.embedded] if copy.entity_id == entity_id]
+                lines += [f"  kept by {kept.where}: {copy!r}" for copy in copies]
             for effects in self.effects(entity):
                 lines.append(f"  handled by {effects.service}: {self._traces(effects).traces.get(entity_id, [])}")
         except Unreadable as error:
@@ -163,10 +178,8 @@ class Observer:
     def _rows(self) -> dict[str, Mapping[str, Row]]:
         return {name: self._holdings[service.name].rows(entity) for name, (service, entity) in self.owners.items()}
 
-    def _kept(self, entity: str) -> Kept:
-        each = [self._holdings[service.name].kept(replica) for service, replica in self.replicas(entity)]
-        # Each replica has every row once; with several of one kind each is compared by itself.
-        return Kept([copy for kept in each for copy in kept.replica], [copy for kept in each for copy in kept.embedded])
+    def _kept(self, entity: str) -> list[Kept]:
+        return [self.kept(service.name, replica) for service, replica in self.replicas(entity)]
 
     def _traces(self, effects: Effects) -> Handled:
         traces = self._holdings[effects.service].traces(effects)

@@ -95,13 +95,23 @@ class SentRecord:
 
 @dataclass(frozen=True)
 class Copy:
-    """Another service's copy of an entity: in its replica, or embedded in one of its documents."""
+    """Another service's copy of an entity.
+
+    Attributes:
+        where: Its replica's table or collection, or "orders.customer" for fields embedded there.
+        document: The id of the row or document that embeds it; empty in the replica itself.
+    """
 
     where: str
     entity_id: str
     version: int
     fields: Fields
     deleted: bool = False
+    document: str = ""
+
+    def __str__(self) -> str:
+        beside = f" {self.document}," if self.document else ""
+        return f"{self.where}{beside} copy of {self.entity_id}"
 
 
 @dataclass(frozen=True)
@@ -110,6 +120,7 @@ class Kept:
 
     replica: Sequence[Copy]
     embedded: Sequence[Copy] = ()
+    where: str = ""
 
 
 @dataclass(frozen=True)
@@ -134,7 +145,7 @@ class Handled:
 
 @dataclass(frozen=True)
 class Difference:
-    """One thing that is not as it was promised. `kind` is one word: lost, ghost, doubled, reordered, stale, surviving."""
+    """One thing that is not as it was promised. `kind` is one word: lost, ghost, doubled, reordered, stale, surviving, unfound."""
 
     kind: str
     where: str

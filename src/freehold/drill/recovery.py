@@ -39,25 +39,27 @@ class Leg:
     door: str = ""
 
 
-def legs_of(victim: str, stage: Stage, observer: Observer, written: Collection[str]) -> list[Leg]:
-    """List the legs that go through a process.
+def legs_of(victims: Collection[str], stage: Stage, observer: Observer, written: Collection[str]) -> list[Leg]:
+    """List the legs that go through some processes.
 
     Args:
-        victim: The process's name.
+        victims: The processes' names.
         stage: Which servers the services are on.
         observer: Sees what arrived.
         written: The kinds of entities that clients write.
     """
     gateway = stage.system.gateway
-    if gateway is not None and victim == gateway.name:
-        return [Leg(f"{entity} through {victim}", entity, door=stage.url(victim)) for entity in sorted(written)]
-    hit = {victim}
+    if gateway is not None and gateway.name in victims:
+        return [
+            Leg(f"{entity} through {gateway.name}", entity, door=stage.url(gateway.name)) for entity in sorted(written)
+        ]
+    hit = set(victims)
     if not stage.is_apart:
         hit |= {
             part_name(each.name, part)
             for each in stage.system.services
             for part in parts_of(each)
-            if each.name == victim
+            if each.name in victims
         }
     found = []
     for entity in sorted(written):

@@ -15,6 +15,7 @@ COUNTED = {
     "lost": "lost",
     "stale": "lost",
     "surviving": "lost",
+    "unfound": "lost",
     "doubled": "twice",
     "ghost": "twice",
     "reordered": "out_of_order",

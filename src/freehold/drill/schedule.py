@@ -11,7 +11,19 @@ from freehold.errors import ConfigurationError
 from freehold.runtime.supervisor.plan import part_name, parts_of
 from freehold.service import System
 
-ACTIONS = ("kill", "stop", "zombie", "repeat", "clock", "poison", "tamper", "drop slot", "replace slot", "forget")
+ACTIONS = (
+    "kill",
+    "stop",
+    "zombie",
+    "repeat",
+    "clock",
+    "poison",
+    "tamper",
+    "drop slot",
+    "replace slot",
+    "forget",
+    "renew",
+)
 # How often each is chosen. What is up again within a second or two is killed more often than a server.
 PROCESS_WEIGHT, SERVER_WEIGHT = 8.0, 2.0
 STOP_SHARE = 0.25
@@ -23,6 +35,8 @@ CLOCK_WEIGHT = 1.0
 TAMPER_WEIGHT = 1.0
 # It holds MongoDB up for seconds.
 FORGET_WEIGHT = 0.4
+# It waits for a rest, and its readers stand still until an operator has seen to them.
+RENEW_WEIGHT = 0.5
 # Most stops are short hiccups; some outlast a consumer's session or a relay's lease (6 s), when another may take over.
 STOP_S = (0.2, 3.0)
 LONG_STOP_S = (7.0, 10.0)
@@ -134,8 +148,10 @@ def _weigh(system: System, servers: Sequence[str], poisoned: Collection[str]) ->
         ("clock", f"{each.name} clock"): CLOCK_WEIGHT for each in system.services if each.owns and not each.listens
     }
     for service in system.services:
-        if service.replicates and service.store.kind == "mongo":
+        if service.replicates:
             weights["tamper", f"{service.name} copies"] = TAMPER_WEIGHT
+        if service.publishes and _can_go_on_anew(service.name, system):
+            weights["renew", f"{service.name} topic"] = RENEW_WEIGHT
         relay = part_name(service.name, "relay")
         if service.publishes:
             weights["repeat", relay] = REPEAT_WEIGHT
@@ -144,3 +160,9 @@ def _weigh(system: System, servers: Sequence[str], poisoned: Collection[str]) ->
         if service.publishes and service.store.kind == "mongo":
             weights["forget", relay] = FORGET_WEIGHT
     return weights
+
+
+def _can_go_on_anew(owner: str, system: System) -> bool:
+    """Tell whether each reader of a topic keeps copies: these are what is rebuilt when it was made anew."""
+    readers = [service for service in system.services if owner in service.sources()]
+    return all(any(replica.of == owner for replica in reader.replicates) for reader in readers)

@@ -203,10 +203,14 @@ class Stage:
         password = self.place.secrets.get("mongo/admin")
         return f"mongodb://admin:{password}@{LOOPBACK}:{port}/?replicaSet=freehold&authSource=admin&w=majority"
 
+    def kafka_address(self) -> KafkaAddress:
+        """Say where Kafka is, as its administrator."""
+        port, password = self.status()[KAFKA].port, self.place.secrets.get("kafka/admin")
+        return KafkaAddress((f"{LOOPBACK}:{port}",), "admin", password, "SASL_PLAINTEXT")
+
     def kafka_config(self) -> dict[str, str]:
         """Give the settings of a Kafka client that may do everything."""
-        port, password = self.status()[KAFKA].port, self.place.secrets.get("kafka/admin")
-        return KafkaAddress((f"{LOOPBACK}:{port}",), "admin", password, "SASL_PLAINTEXT").client_config()
+        return self.kafka_address().client_config()
 
     def log(self, name: str) -> Path:
         """Give the log of a process."""
@@ -254,6 +258,25 @@ def start_instance(
             start_new_session=True,
         )
     return process, port
+
+
+def start_command(stage: Stage, name: str, *arguments: str) -> subprocess.Popen[bytes]:
+    """Start `freehold NAME ...` as an operator of the system would; what it prints is in `printed` once it has ended."""
+    with stage.log(name).open("ab") as log, printed(stage, name).open("wb") as output:
+        return subprocess.Popen(
+            [*stage.program, name, *arguments],
+            cwd=stage.directory,
+            env=clean_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=log,
+            start_new_session=True,
+        )
+
+
+def printed(stage: Stage, name: str) -> Path:
+    """Name the file with what the last such command printed."""
+    return stage.log(name).with_suffix(".out")
 
 
 def end_process(process: subprocess.Popen[bytes]) -> None:

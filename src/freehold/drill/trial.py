@@ -14,6 +14,7 @@ from freehold.drill.observation import Observer
 from freehold.drill.observed import Difference
 from freehold.drill.recovery import Stopwatch, legs_of
 from freehold.drill.stage import Stage
+from freehold.drill.tampering import Tampered
 from freehold.drill.waiting import POLL_S, wait_until
 from freehold.drill.workload import Workload
 from freehold.drill.writes import WriteLedger
@@ -39,6 +40,11 @@ class Trial:
         workload: How its clients write, and what is compared.
         seed: What makes the load the same again.
         writes_per_s: How many writes in all, as far as answers come in time.
+
+    Attributes:
+        tampered: By victim, the copies that were tampered with and that no audit has looked at since.
+        renewed: The topics that were made anew, and whose readers' copies are not rebuilt yet.
+        unfound: What was tampered with and no audit has named.
     """
 
     def __init__(self, stage: Stage, workload: Workload, *, seed: int, writes_per_s: float = WRITES_PER_S) -> None:
@@ -49,7 +55,9 @@ class Trial:
         self.recovered_s: dict[str, list[float]] = defaultdict(list)
         self.counts: Counter[str] = Counter()
         self.kill_count = 0
-        self.tampered: set[str] = set()
+        self.tampered: dict[str, list[Tampered]] = defaultdict(list)
+        self.renewed: set[str] = set()
+        self.unfound: list[Difference] = []
         self.doors: Doors = {}
         self._loads = itertools.count()
         self._seed = seed
@@ -65,7 +73,7 @@ class Trial:
     def reopen(self) -> None:
         """Look at the system anew: it was started again, perhaps at other ports."""
         self.observer.__exit__()
-        self.observer = Observer(self.stage, self.workload).__enter__()
+        self.observer = Observer(self.stage, self.workload, self.observer.tail.past).__enter__()
 
     def load(self) -> Load:
         """Make a load on the doors that are open now; it runs while its `with` block does."""
@@ -96,16 +104,16 @@ class Trial:
         told = {effects.tells for effects in self.workload.effects}
         return sorted(self.observer.owners.keys() - told)
 
-    def recovery(self, fault: str, victim: str) -> Steps:
-        """Go on until a write that is made from now on has gone all the way through the victim; note how long it took.
+    def recovery(self, fault: str, *victims: str) -> Steps:
+        """Go on until a write that is made from now on has gone all the way through the victims; note how long it took.
 
         Raises:
             DrillError: It did not within RECOVERED_LIMIT_S.
         """
-        legs = legs_of(victim, self.stage, self.observer, self.written())
+        legs = legs_of(victims, self.stage, self.observer, self.written())
         stopwatch = Stopwatch(legs, self.ledger)
         # Whom no client's write goes through is there again when it says so itself.
-        while missing := stopwatch.missing() if legs else self.stage.silent(victim):
+        while missing := stopwatch.missing() if legs else self.stage.silent(victims[0]):
             if stopwatch.elapsed_s > RECOVERED_LIMIT_S:
                 raise DrillError(f"{fault}: not recovered after {RECOVERED_LIMIT_S:g} s: {missing}")
             yield
@@ -124,4 +132,4 @@ class Trial:
         """
         self.stage.wait_until_ready(READY_LIMIT_S)
         self.observer.wait_until_settled(SETTLED_LIMIT_S)
-        return self.observer.differences(self.ledger)
+        return self.unfound + self.observer.differences(self.ledger)
