@@ -20,9 +20,11 @@ from freehold.event import MESSAGE_BYTES_MAX, Event
 from freehold.upcast import check_upcasts
 
 DAY_MS = 86_400_000
-# What is parked is held by a table, not a log; and MongoDB itself ends a transaction after a minute.
+# What is parked is held by a table, not a log.
 PARKED_MAX = 100_000
-DEADLINE_S_MAX = 50.0
+# PostgreSQL ends a transaction that rests for 10 s, MongoDB one that lasts for 30 to 60 s. That would look like a store
+# that went away, which is waited out for ever: a handler must be cut off before.
+DEADLINE_S_MAX = {"postgres": 9.0, "mongo": 20.0}
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
 
 Application = Callable[..., Awaitable[None]]
@@ -148,7 +150,8 @@ class Parking:
         attempts: Times that it is tried in all, those at once included, until it is dead: not tried again by itself.
         age: How long after its first failure it is dead in any case.
         back_off_s: The first and the longest pause between tries; each is twice the one before, less a random part.
-        deadline_s: How long a handler may take. PostgreSQL ends a transaction that rests for 10 s by itself.
+        deadline_s: How long a handler may take, in the transaction that waits for it: at most 9 with PostgreSQL as the
+            subscriber's store, 20 with MongoDB.
         per_key_max: Events of one key that may be parked; its partition stands still behind the next one.
         total_max: Events of the subscription that may be parked.
         unreadable: What is done with a record that cannot be read, such as one of an unknown schema: "park", or "pause"
@@ -168,12 +171,13 @@ class Parking:
 
     def __post_init__(self) -> None:
         first_s, longest_s = self.back_off_s
+        most_s = max(DEADLINE_S_MAX.values())
         rules = {
             "at_once must be 0 to 100": 0 <= self.at_once <= 100,
             "attempts must be greater than at_once": self.attempts > self.at_once,
             "age must be positive": self.age > timedelta(0),
             "back_off_s must be (first, longest), 0 < first <= longest": 0 < first_s <= longest_s,
-            f"deadline_s must be more than 0 and at most {DEADLINE_S_MAX:g}": 0 < self.deadline_s <= DEADLINE_S_MAX,
+            f"deadline_s must be more than 0 and at most {most_s:g}": 0 < self.deadline_s <= most_s,
             "per_key_max must be at least 1, and total_max no less": 1 <= self.per_key_max <= self.total_max,
             f"total_max must be at most {PARKED_MAX:,}": self.total_max <= PARKED_MAX,
             'unreadable must be "park" or "pause"': self.unreadable in {"park", "pause"},
@@ -234,9 +238,7 @@ class Service:
         own = [source for source in self.sources() if source == self.name]
         if own:
             raise DeclarationError(f"{self.name} listens to itself; call the function in the same transaction instead")
-        for source in self.parking:
-            if source not in self.sources():
-                raise DeclarationError(f"{self.name} says how to park events of {source!r}, which it does not read")
+        self._check_parking()
 
     def entity(self, name: str) -> Entity:
         """Find what it owns by the kind of entity.
@@ -254,6 +256,18 @@ class Service:
     def sources(self) -> list[str]:
         """Name the services whose topics this one reads, sorted, each once."""
         return sorted({listen.of for listen in self.listens} | {replica.of for replica in self.replicates})
+
+    def _check_parking(self) -> None:
+        for source, parking in self.parking.items():
+            if source not in self.sources():
+                raise DeclarationError(f"{self.name} says how to park events of {source!r}, which it does not read")
+            kind = getattr(self.store, "kind", "")
+            if parking.deadline_s > DEADLINE_S_MAX.get(kind, parking.deadline_s):
+                raise DeclarationError(
+                    f"{self.name} lets a handler of {source!r} take {parking.deadline_s:g} s; with {kind} deadline_s is at most "
+                    f"{DEADLINE_S_MAX[kind]:g}, since the store itself would end the transaction. Let the handler write down "
+                    f"what is to be done, and do what takes long outside of it"
+                )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,13 +9,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from freehold.consumer.parking import Intent, Lot, ParkedEvent, ParkedId, ParkedState
+from freehold.consumer.parking import Intent, Lot, ParkedEvent, ParkedId, ParkedState, Try
 from freehold.consumer.parking.among import PAGE, parked_among
 from freehold.event import Place
 from freehold.topic import Record
 from tests.seams.suite import SeamSuite
 
 TOPIC = "the-topic"
+FORMER = "a-former-topic"
 NOW = datetime.now(UTC).replace(microsecond=0)
 
 
@@ -24,7 +25,7 @@ def parked(offset: int, key: bytes | None = b"user/u1", **changes: Any) -> Parke
     source = changes.pop("source", "users")
     headers = (("ce_id", b"1"), ("ce_id", None), ("odd", b"\x00\xff"))
     values: dict[str, Any] = {
-        "id": ParkedId(source, TOPIC, partition, offset),
+        "id": ParkedId(source, changes.pop("topic_id", TOPIC), partition, offset),
         "record": Record(f"ns_{source}", partition, offset, 1_700_000_000_123, key, b'{"n": "\xff"}', headers),
         "type": "users.UserUpdated",
         "event_id": f"user/u1:1.{offset}.0",
@@ -34,6 +35,7 @@ def parked(offset: int, key: bytes | None = b"user/u1", **changes: Any) -> Parke
         "error_type": "LookupError",
         "error": "no such thing",
         "traceback": "Traceback ...",
+        "tries": (Try(NOW - timedelta(seconds=2), "KeyError"), Try(NOW, "LookupError")),
         "attempts": 3,
         "parked_at": NOW,
         "first_failed_at": NOW - timedelta(seconds=2),
@@ -45,7 +47,7 @@ def parked(offset: int, key: bytes | None = b"user/u1", **changes: Any) -> Parke
 
 def light(event: ParkedEvent) -> ParkedEvent:
     record = msgspec.structs.replace(event.record, value=None, headers=())
-    return msgspec.structs.replace(event, record=record, edited=None, traceback="")
+    return msgspec.structs.replace(event, record=record, edited=None, traceback="", tries=())
 
 
 class LotSuite(SeamSuite):
@@ -124,7 +126,9 @@ class LotSuite(SeamSuite):
         assert await lot.change(msgspec.structs.replace(read, attempts=4)) is None
         assert not await store.transact(lot.remove, read)
         failed = await lot.change(
-            msgspec.structs.replace(asked, intent=None, state=ParkedState.DEAD, error="again", retry_at=None)
+            msgspec.structs.replace(
+                asked, intent=None, state=ParkedState.DEAD, error="again", retry_at=None, tries=(Try(NOW, "KeyError"),)
+            )
         )
         assert failed is not None
         assert await lot.find("users", 0, 1) == failed
@@ -156,15 +160,35 @@ class LotSuite(SeamSuite):
         for_copies = [parked(offset, place=place, for_handlers=False) for offset, place in enumerate(places)]
         for_handlers = [parked(10 + offset, place=place) for offset, place in enumerate(places)]
         others = [parked(20, b"user/u2", place=earlier[0]), parked(21, None, place=earlier[0])]
-        await store.transact(lot.park, [*for_copies, *for_handlers, *others])
+        former = [
+            parked(30 + offset, place=place, topic_id=FORMER, partition=offset, for_handlers=False)
+            for offset, place in enumerate(places)
+        ]
+        await store.transact(lot.park, [*for_copies, *for_handlers, *others, *former])
 
         async def clear(tx: Any) -> None:
             await lot.clear(tx, ParkedId("users", TOPIC, 0, 0), b"user/u1", before, erases=erases)
 
         await store.transact(clear)
 
-        left = [event.id.offset for event in await lot.scan()]
+        left = [event.id.offset for event in await lot.scan() if event.id.topic_id == TOPIC]
         assert left == ([3, 4, 5, 6, 13, 14, 15, 16, 20, 21] if erases else [*range(3, 8), *range(10, 18), 20, 21])
+        former_left = [event.id.offset for event in await lot.scan() if event.id.topic_id == FORMER]
+        assert former_left == ([33, 34, 35, 36] if erases else [*range(30, 38)])
+        assert await lot.has_former("users", TOPIC)
+
+    async def test_events_of_a_former_topic_are_told_apart_from_those_at_the_same_offset(
+        self, store: Any, lot: Lot
+    ) -> None:
+        assert not await lot.has_former("users", TOPIC)
+        former = parked(7, topic_id=FORMER, parked_at=NOW - timedelta(days=1))
+        await store.transact(lot.park, [parked(7), former, parked(8, topic_id=FORMER, partition=9)])
+
+        assert await lot.has_former("users", TOPIC)
+        assert not await lot.has_former("payments", TOPIC)
+        assert await lot.find("users", 0, 7) == parked(7)
+        assert await lot.find("users", 0, 7, topic_id=FORMER) == former
+        assert await lot.find("users", 0, 7, topic_id="another") is None
 
     async def test_events_are_read_page_by_page(self, store: Any, lot: Lot) -> None:
         events = [parked(offset, partition=partition) for partition in (0, 1) for offset in (1, 2, 10)]
@@ -194,8 +218,16 @@ class LotSuite(SeamSuite):
         events = [parked(1), parked(2, intent=Intent.DISCARD), parked(3, partition=1, intent=Intent.REDRIVE)]
         await store.transact(lot.park, events)
 
-        assert await lot.asked("users", 0) == [light(events[1])]
-        assert await lot.asked("users", 1) == [light(events[2])]
-        assert await lot.asked("payments", 0) == []
+        assert await lot.asked("users", TOPIC, 0) == [light(events[1])]
+        assert await lot.asked("users", TOPIC, 1) == [light(events[2])]
+        assert await lot.asked("payments", TOPIC, 0) == []
         await lot.change(msgspec.structs.replace(events[1], intent=None))
-        assert await lot.asked("users", 0) == []
+        assert await lot.asked("users", TOPIC, 0) == []
+
+    async def test_what_is_asked_of_a_former_topic_is_found_by_every_partition(self, store: Any, lot: Lot) -> None:
+        """It may have had more partitions."""
+        former = parked(5, topic_id=FORMER, partition=9, intent=Intent.DISCARD)
+        await store.transact(lot.park, [former, parked(6, topic_id=FORMER), parked(5, partition=1)])
+
+        assert await lot.asked("users", TOPIC, 0) == await lot.asked("users", TOPIC, 1) == [light(former)]
+        assert await lot.asked("users", FORMER, 0) == []

@@ -109,6 +109,7 @@ async def test_dead_events_are_listed_shown_and_redriven_once_mended(freehold_se
         assert json.loads(shown["data"]) == {"id": "u1", "name": "name 1"}
         assert (shown["behind"], shown["edited"]) == (1, None)
         assert "in __call__" in shown["traceback"]
+        assert [each["error_type"] for each in shown["tries"]] == ["LookupError"]
         assert "ce_subject: user/u1" in (await dead("show", f"orders/{ids[0]}"))[1]
 
         dry = await dead.json("redrive", "--all", "--dry-run")

@@ -7,7 +7,14 @@ from typing import Any
 
 import pytest
 
+from freehold.converge.rebuild import Rebuild
+from freehold.converge.work import next_name
+from freehold.errors import StoreUnavailable
+from freehold.runtime.rebuilding import rebuild_parts
 from freehold.service import Service
+from freehold.testing import TestedService
+from freehold.topic import Record
+from freehold.topic.replay import Replay
 from tests.seams.pair import PRODUCTS, copies, delete, owner, subscriber, update_many
 
 pytestmark = [pytest.mark.services, pytest.mark.parametrize("product", PRODUCTS)]
@@ -60,3 +67,50 @@ async def test_erasure_reaches_what_lies_beside_the_copy_and_nothing_else(freeho
             "u2": True,
             "u3": False,
         }
+
+
+class Killed(Exception):
+    """The process that builds is no more."""
+
+
+async def test_build_that_came_to_no_end_keeps_nobody_who_was_erased(
+    freehold_service: Run, monkeypatch: pytest.MonkeyPatch, product: str
+) -> None:
+    """It read of a person behind their erasure, and ended before it came to the erasure itself; nobody runs it again."""
+    users, orders = owner(product), subscriber(product)
+    async with freehold_service(users) as running:
+        async with freehold_service(orders) as reader:
+            await users.store.transact(update_many, ["u1", "u2"], 1)
+            await users.store.transact(delete, "u1", 2)
+            await running.settled()
+
+            built = await build_until(monkeypatch, reader, StoreUnavailable("the store is away"))
+            assert await names_in(orders, built) == ["name 1"]
+
+            built = await build_until(monkeypatch, reader, Killed())
+            assert await names_in(orders, built) == ["name 1"] * 2
+        async with freehold_service(orders):
+            assert await names_in(orders, built) == ["name 1"]
+
+
+async def build_until(monkeypatch: pytest.MonkeyPatch, running: TestedService, end: Exception) -> str:
+    """Build from the topic until all is read that says anything of anybody, and end so; give the name of what was built."""
+    work = Rebuild(rebuild_parts(running.running, "users"), "users", running.service.replicates)
+    original, seen = Replay.read, list[Record]()
+
+    def read(self: Replay, wait_s: float) -> list[Record]:
+        if len(seen) == 2:
+            raise end
+        found = [record for record in original(self, wait_s) if ("ce_erases", b"true") not in record.headers]
+        seen.extend(found)
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Replay, "read", read)
+        patched.setattr("freehold.converge.building.NEAR_EVENTS", 0)
+        patched.setattr("freehold.converge.building.lag", lambda _positions, _ends: 1)
+        with pytest.raises(type(end)):
+            [step async for step in work.run()]
+    kept = await rebuild_parts(running.running, "users").versions.read("users")
+    assert kept is not None
+    return next_name("customers", kept.run)

@@ -384,6 +384,32 @@ async def test_handler_that_hangs_is_cut_off(freehold_service: Run, reading: str
 
 
 @pytest.mark.parametrize("reading", PRODUCTS)
+async def test_handlers_that_take_long_together_share_out_their_batch(
+    freehold_service: Run, monkeypatch: pytest.MonkeyPatch, reading: str
+) -> None:
+    """MongoDB ends a transaction after half a minute, whatever is done in it: a batch that lasted longer would never be done."""
+    monkeypatch.setattr("freehold.consumer.apply.CALLS_S_MAX", 0.2)
+    monkeypatch.setattr("freehold.consumer.worker.QUICK_S", 0.1)
+    transactions: list[Any] = []
+
+    async def take_long(tx: Any, _event: Named) -> None:
+        transactions.append(tx)
+        await asyncio.sleep(0.03)
+
+    users, orders = owner("mongo", partitions=1), parking(reading, take_long, ONCE)
+    async with freehold_service(users) as running:
+        for version in (1, 2, 3):
+            await users.store.transact(update_many, IDS, version)
+        await running.settled(LIMIT_S)
+        async with freehold_service(orders):
+            await until_effects(orders, {user_id: [1, 2, 3] for user_id in IDS})
+
+            assert max(transactions.count(each) for each in transactions) <= 8
+            assert len(transactions) < 2 * 3 * len(IDS)  # what is begun in vain is begun again in smaller parts
+            assert await parked(orders) == []
+
+
+@pytest.mark.parametrize("reading", PRODUCTS)
 async def test_handler_that_waits_for_what_is_cancelled_fails_like_any_other(
     freehold_service: Run, reading: str
 ) -> None:
@@ -690,6 +716,31 @@ async def test_what_is_left_of_a_topic_that_is_no_more_can_be_discarded(freehold
             await ask(orders, former, Intent.DISCARD)
             [left] = await until_parked(orders, {"user/u3": ["failed"]})
             assert left.id == light.id
+
+
+@pytest.mark.parametrize("reading", PRODUCTS)
+async def test_erasure_clears_what_is_left_of_a_topic_that_is_no_more(freehold_service: Run, reading: str) -> None:
+    """Of whatever partition: the former topic may have had more. Nothing of that entity is parked of the present one."""
+    users, orders = owner("mongo"), parking(reading, Poison("u3"), ONCE)
+    async with freehold_service(users):
+        async with freehold_service(orders):
+            await users.store.transact(update, "u3", 1)
+            [light] = await until_parked(orders, {"user/u3": ["failed"]})
+            event = await lot_of(orders).find("users", light.id.partition, light.id.offset)
+            assert event is not None
+            lost = [
+                msgspec.structs.replace(event, id=event.id._replace(topic_id="former", partition=n)) for n in (0, 9)
+            ]
+            other = msgspec.structs.replace(
+                lost[0],
+                id=lost[0].id._replace(offset=7),
+                record=msgspec.structs.replace(event.record, key=b"user/u4"),
+            )
+            await orders.store.transact(lot_of(orders).park, [*lost, other])
+            assert await orders.store.transact(lot_of(orders).remove, event)
+        async with freehold_service(orders):
+            await users.store.transact(delete, "u3", 3)
+            await until_parked(orders, {"user/u4": ["failed"]})
 
 
 async def until_asked_for_nothing(service: Service) -> None:

@@ -16,14 +16,16 @@ from freehold.converge.building import Parts
 from freehold.converge.rebuild import Rebuild, Step
 from freehold.converge.work import Method, Stage
 from freehold.errors import PeerError, RebuildError
+from freehold.event import Event
 from freehold.replica import State
 from freehold.runtime.parts import make_copies
 from freehold.runtime.rebuilding import rebuild_parts
-from freehold.service import Replica, Service
+from freehold.service import Listen, Replica, Service
 from freehold.testing import Scene, TestedService
 from tests.seams.pair import PRODUCTS
 from tests.seams.people import NAMES, Contact, ContactBefore, copy_of, freehold, people, readers, write
 from tests.seams.test_consumer import admin_of, make_anew
+from tests.seams.test_parking import parked, until_parked
 from tests.seams.thorough import PAIRS, SEEDS
 from tests.seams.waiting import LIMIT_S, until
 
@@ -31,6 +33,17 @@ Run = Callable[..., Any]
 
 pytestmark = [pytest.mark.services]
 MANY = 120
+
+
+class Met(Event, entity="person"):
+    id: str
+
+
+async def refuse(_tx: Any, _event: Met) -> None:
+    raise LookupError
+
+
+REFUSING = Listen(Met, refuse, of="users", name="Person")
 
 
 @pytest.mark.parametrize(("owner", "subscriber"), PAIRS)
@@ -255,6 +268,26 @@ async def test_copies_of_a_topic_made_anew_are_rebuilt_from_the_owner(
         await until(lambda: consumer.progress.state is ConsumerState.READING, "the consumer goes on")
         await owning.settled(LIMIT_S)
         assert names(await copy_of(orders)) == names(await copy_of(orders, "names")) == await rows_of(users)
+
+
+@pytest.mark.parametrize("subscriber", PRODUCTS)
+async def test_rebuild_clears_what_is_parked_of_an_erased_entity_whose_erasure_was_lost(
+    freehold_service: Run, freehold_scene: Scene, subscriber: str
+) -> None:
+    """The topic was made anew before the erasure on it was read: no event will ever say again that they are gone."""
+    users, orders = people("postgres"), dataclasses.replace(readers(subscriber), listens=[REFUSING])
+    async with freehold_service(users) as owning:
+        async with freehold_service(orders):
+            await write_many(users, 3)
+            await until_parked(orders, {f"person/p{number}": ["failed"] for number in range(3)})
+        await write(users, "p1", gone=True)
+        await write(users, "p2", name="later")
+        await owning.settled(LIMIT_S)
+        await make_anew(*admin_of(freehold_scene), freehold_scene)
+        async with freehold_service(orders) as running:
+            await rebuild(running)
+
+            assert {event.key for event in await parked(orders)} == {"person/p0", "person/p2"}
 
 
 async def test_command_names_what_there_is(freehold_service: Run) -> None:

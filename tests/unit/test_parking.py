@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from freehold.consumer import Claim
 from freehold.consumer.batch import Subscription
-from freehold.consumer.parking import Intent, ParkedEvent, ParkedState
+from freehold.consumer.parking import TRIES_MAX, Intent, ParkedEvent, ParkedState, Try
 from freehold.consumer.parking.decide import UNREADABLE, behind, failed, failed_again, record_to_try, unreadable
 from freehold.consumer.parking.letter import dead_letter
 from freehold.consumer.parking.queues import NOTHING, Aside, NoRoom, Queues
@@ -103,6 +103,20 @@ def test_pauses_double_up_to_the_longest_and_are_shortened_at_random() -> None:
     assert pauses == [1.0, 2.0, 4.0]
     assert event.state is ParkedState.FAILED
     assert shortened.attempts == 3
+
+
+def test_last_tries_are_kept_with_the_class_of_each_error() -> None:
+    event = first_failure()
+    for number in range(TRIES_MAX + 3):
+        error = KeyError("ann@example.org") if number % 2 else LookupError("x")
+        at = NOW + timedelta(seconds=number)
+        event = failed_again(event, raised(error), policy=POLICY, at=at, share=1.0)
+
+    assert len(event.tries) == TRIES_MAX
+    assert event.tries[-2:] == (
+        Try(NOW + timedelta(seconds=TRIES_MAX + 1), "KeyError"),
+        Try(NOW + timedelta(seconds=TRIES_MAX + 2), "LookupError"),
+    )
 
 
 def test_event_is_dead_when_its_tries_are_used_up() -> None:
@@ -235,6 +249,16 @@ def test_erasure_clears_what_was_parked_before_it_also_of_the_same_batch() -> No
     assert not aside.parked
     known.note(aside)
     assert [known_event.place.version for known_event in known.events() if known_event.place] == [9]
+
+
+def test_erasure_clears_what_a_former_topic_left_of_any_key() -> None:
+    known = queues()
+    assert planned(known, record(5, "1", 4, erases=True)) is NOTHING
+    known.has_former = True
+
+    [clearing] = planned(known, record(4, "2", 4), record(5, "1", 4, erases=True)).cleared
+    assert (clearing.key, clearing.before.version, clearing.erases) == (b"user/1", 4, True)
+    assert not planned(known, record(4, "2", 4))
 
 
 def test_event_after_an_erasure_waits_for_nobody() -> None:

@@ -9,6 +9,8 @@ import pytest
 from freehold.errors import DeclarationError
 from freehold.event import Event
 from freehold.service import Listen, Parking, Replica, Service, System
+from freehold.store.mongo import Mongo
+from freehold.store.postgres import Postgres
 
 
 class Customer(msgspec.Struct):
@@ -105,7 +107,7 @@ def test_system_names_its_services_when_asked_for_another() -> None:
         ({"back_off_s": (0, 1)}, "back_off_s must be"),
         ({"back_off_s": (2, 1)}, "back_off_s must be"),
         ({"deadline_s": 0}, "deadline_s must be"),
-        ({"deadline_s": 51}, "deadline_s must be"),
+        ({"deadline_s": 20.1}, "deadline_s must be more than 0 and at most 20"),
         ({"per_key_max": 0}, "per_key_max must be"),
         ({"per_key_max": 11, "total_max": 10}, "per_key_max must be"),
         ({"total_max": 100_001}, "total_max must be"),
@@ -123,3 +125,15 @@ def test_parking_of_events_that_are_not_read_is_refused() -> None:
 
     with pytest.raises(DeclarationError, match="'payment', which it does not read"):
         service("orders", listens=listens, parking={"payment": Parking()})
+
+
+def test_deadline_behind_which_postgresql_ends_the_transaction_is_refused() -> None:
+    def with_deadline(store: Any, deadline_s: float) -> Service:
+        listens = [Listen(PaymentTaken, confirm, of="payments")]
+        parking = {"payments": Parking(deadline_s=deadline_s)}
+        return Service(name="orders", store=store, app=application, listens=listens, parking=parking)
+
+    with_deadline(Mongo(), 20)
+    with_deadline(Postgres(migrations="migrations"), 9)
+    with pytest.raises(DeclarationError, match=r"take 9\.5 s; with postgres deadline_s is at most 9"):
+        with_deadline(Postgres(migrations="migrations"), 9.5)

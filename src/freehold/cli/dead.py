@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
@@ -267,6 +268,8 @@ def _page(service: str, shown: Shown) -> Iterator[str]:
     if line.first_failed_at and line.last_failed_at:
         first, last = f"{line.first_failed_at:%Y-%m-%d %H:%M:%S}", f"{line.last_failed_at:%Y-%m-%d %H:%M:%S}"
         yield f"  tried      {line.attempts} times, first {first}, last {last}; redriven {line.replays} times"
+    for each in shown.tries[:-1]:
+        yield f"             {each.at:%Y-%m-%d %H:%M:%S} {each.error_type}"
     if line.retry_at:
         yield f"  next try   {line.retry_at:%Y-%m-%d %H:%M:%S %Z}"
     if shown.waits_for:
@@ -312,16 +315,29 @@ def _from_editor(text: str) -> bytes:
     if not sys.stdin.isatty():
         raise ConfigurationError("there is no terminal to edit on; give the data: --data FILE, or --data - from stdin")
     before = _pretty(text)
-    with tempfile.NamedTemporaryFile("w+", suffix=".json", encoding="utf-8") as file:
-        file.write(before)
-        file.flush()
-        editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
+    # A directory of its own: what the editor leaves beside the file goes with it.
+    with tempfile.TemporaryDirectory(prefix="freehold-") as directory:
+        file = Path(directory) / "event.json"
+        file.write_text(before, encoding="utf-8")
+        _run_editor(str(file))
         try:
-            subprocess.run([*shlex.split(editor), file.name], check=True)
-        except (OSError, subprocess.CalledProcessError) as error:
-            raise ConfigurationError(f"{editor} failed, so nothing was done: {error}") from None
-        # Editors write a new file in place of the one that is open here.
-        after = Path(file.name).read_bytes()
+            after = file.read_bytes()
+        except OSError:
+            raise ConfigurationError("the editor took the file away, so nothing was done") from None
     if after.strip() == before.strip().encode():
         raise ConfigurationError("nothing was changed, so nothing was done")
     return after.strip()
+
+
+def _run_editor(path: str) -> None:
+    from freehold.errors import ConfigurationError
+
+    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
+    # What is typed while it runs is for the editor; a handler, unlike ignoring it, is not inherited.
+    before = signal.signal(signal.SIGINT, lambda _number, _frame: None)
+    try:
+        subprocess.run([*shlex.split(editor), path], check=True)
+    except (OSError, ValueError, subprocess.CalledProcessError) as error:
+        raise ConfigurationError(f"{editor} failed, so nothing was done: {error}") from None
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -173,7 +173,8 @@ def _confirm(what: str, count: int, *, yes: bool, json: bool) -> None:
     if json or not sys.stdin.isatty():
         raise ConfigurationError(f"{count:,} would be asked to {what}; say --yes, since nobody can be asked here")
     lost = "They take no effect, now or later, and their data is deleted. " if what == "discard" else ""
-    typer.confirm(f"{lost}{what.capitalize()} {count:,} events?", abort=True, err=True)
+    events = "event" if count == 1 else "events"
+    typer.confirm(f"{lost}{what.capitalize()} {count:,} {events}?", abort=True, err=True)
 
 
 def _ask_each(reached: Reached, services: list[str], path: str, round_id: str) -> None:

@@ -6,6 +6,7 @@ What was parked goes the same way; its leaving the lot takes the place of the po
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,6 +37,10 @@ from freehold.telemetry import (
     together,
 )
 
+# No further handler is called in a transaction that has lasted so long. With the longest deadline behind it this is less than
+# what MongoDB allows one, and it is soon enough for whoever waits for its rows.
+CALLS_S_MAX = 5.0
+
 
 class HandlerTimeout(Exception):
     """A handler was cut off at its deadline; a failure of the event like any other."""
@@ -51,6 +56,17 @@ class HandlerWaits(Exception):
 
 class HandlerFailed(Exception):
     """A handler of one event of a batch failed; its cause is what it raised. Never leaves the consumer."""
+
+    def __init__(self, offset: int) -> None:
+        super().__init__(offset)
+        self.offset = offset
+
+
+class TookTooLong(Exception):
+    """The handlers of a batch took so long together that those from this offset on belong into another transaction.
+
+    Nothing of the batch was written. Never leaves the consumer.
+    """
 
     def __init__(self, offset: int) -> None:
         super().__init__(offset)
@@ -114,6 +130,7 @@ class Applier:
             PeerError: The store does not answer, or conflicts did not end; the position tells what was committed.
             HandlerFailed: A handler raised, with what it raised as its cause (HandlerWaits if the policy calls that
                 transient); the transaction is rolled back.
+            TookTooLong: The handlers together did; the transaction is rolled back.
             Exception: The store refused a copy, or what was written.
         """
         await self.copy(batch)
@@ -198,7 +215,11 @@ class Applier:
         source = self._subscription.source
         known = await self._ledger.applied(tx, source, {delivery.envelope.key for delivery in deliveries})
         reached: dict[str, Place] = {}
+        until = time.monotonic() + CALLS_S_MAX
         for delivery in deliveries:
+            if reached and time.monotonic() > until:
+                calling.clear()
+                raise TookTooLong(delivery.offset)
             envelope = delivery.envelope
             before = reached.get(envelope.key) or known.get(envelope.key)
             if before is not None and envelope.place <= before:

@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 
 from freehold.consumer import Claim, Ledger
-from freehold.consumer.apply import Applier, HandlerFailed, HandlerTimeout, HandlerWaits
+from freehold.consumer.apply import Applier, HandlerFailed, HandlerTimeout, HandlerWaits, TookTooLong
 from freehold.consumer.batch import Delivery, Subscription, size_of, take_batch
 from freehold.consumer.parking import ParkedEvent
 from freehold.consumer.parking.decide import failed, failed_again, unreadable
@@ -35,6 +35,8 @@ BATCH_BYTES_MAX = 4 * 1024 * 1024
 
 RETRY_S_MIN = 0.1
 RETRY_S_MAX = 5.0
+# So many events as took no longer than this together may be twice as many the next time.
+QUICK_S = 1.0
 STOPPED_S_MIN = 1.0
 STOPPED_S_MAX = 30.0
 
@@ -94,6 +96,8 @@ class Worker:
         self._where = f"{subscription.service}: {subscription.source}, partition {claim.partition}"
         self._arrived = asyncio.Event()
         self._closing = False
+        # How many events go into one transaction at most: fewer while their handlers are slow.
+        self._together = BATCH_RECORDS_MAX
         # Whether the queues hold all that the lot does: not when the answer to a commit that parked something was lost.
         self._are_queues_sure = False
 
@@ -236,18 +240,25 @@ class Worker:
 
     async def _apply(self, deliveries: Sequence[Delivery], until: int) -> None:
         """Apply the deliveries; if one fails, those before it, that one by itself, and those after it."""
+        while len(deliveries) > self._together:
+            first, deliveries = deliveries[: self._together], deliveries[self._together :]
+            await self._apply(first, deliveries[0].offset)
         failure = await self._try(deliveries, until)
         if failure is None:
             return
         if len(deliveries) == 1:
             await self._fail(deliveries[0], failure, until)
             return
-        if not isinstance(failure, HandlerFailed):
+        if not isinstance(failure, (HandlerFailed, TookTooLong)):
             half = len(deliveries) // 2  # nobody knows which it was
             await self._apply(deliveries[:half], deliveries[half].offset)
             await self._apply(deliveries[half:], until)
             return
         number = next(n for n, delivery in enumerate(deliveries) if delivery.offset == failure.offset)
+        if isinstance(failure, TookTooLong):
+            self._together = max(1, number // 2)
+            await self._apply(deliveries, until)
+            return
         if number > 0:
             await self._apply(deliveries[:number], failure.offset)
         after = deliveries[number + 1 :]
@@ -257,12 +268,15 @@ class Worker:
             await self._apply(after, until)
 
     async def _try(self, deliveries: Sequence[Delivery], until: int) -> Exception | None:
+        began_at = time.monotonic()
         try:
             await self._take_effect(deliveries, until)
         except PeerError:
             raise
         except Exception as error:  # noqa: BLE001 -- whatever a handler raises is kept with the event
             return error
+        if time.monotonic() - began_at < QUICK_S:
+            self._together = min(BATCH_RECORDS_MAX, max(self._together, 2 * len(deliveries)))
         return None
 
     async def _fail(self, delivery: Delivery, failure: Exception, until: int, tries: int = 1) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from freehold.consumer import Ledger
 from freehold.consumer.batch import Subscription, fold, read_fields
+from freehold.consumer.parking import Lot
 from freehold.converge.audit import Outcome, Progress
 from freehold.converge.judge import Finding
 from freehold.converge.owner import OwnedState
@@ -49,6 +50,7 @@ class Parts:
         address: Where Kafka is.
         topics: Tells which topic that is, and how far it reaches.
         ledger: The subscriber's positions.
+        lot: Its parked events.
         versions: The versions of its copies.
         make_copies: Gives the copies of a replica.
         make_source: Gives the owner of a replica's facts.
@@ -61,6 +63,7 @@ class Parts:
     address: KafkaAddress
     topics: Topics
     ledger: Ledger
+    lot: Lot
     versions: Versions
     make_copies: Callable[[Replica], Copies]
     make_source: Callable[[Replica], Source]

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 import pymongo
-from pymongo import IndexModel, ReturnDocument
+from pymongo import DeleteOne, IndexModel, ReturnDocument
 from pymongo.errors import OperationFailure, PyMongoError
 
 from freehold.consumer.mongo import MongoLedger
@@ -25,6 +25,7 @@ from freehold.store.mongo_schema import ensure_index
 Document = dict[str, Any]
 
 COPY_ROWS = 20_000
+ERASED_ROWS = 1_000
 # Whoever reads the copy while it is renamed waits so long at most.
 RENAME_LIMIT_S = 0.5
 RENAME_TRIES_MAX = 20
@@ -86,6 +87,21 @@ class MongoVersions:
         with self._translating("tidy"):
             for run in set(await self._runs(replica)) - {keep_run}:
                 await self._store.database.drop_collection(next_name(replica.into, run))
+
+    async def erase_gone(self, replica: Replica) -> None:
+        """Erase from what runs have built whom the serving collection knows to be gone; see `Versions.erase_gone`."""
+        for run in await self._runs(replica):
+            built = self._store[next_name(replica.into, run)]
+            with self._translating("erase from"):
+                gone = self._store[replica.into].find({"deleted": True}, {"epoch": 1, "version": 1, "index": 1})
+                deletes: list[DeleteOne] = []
+                async for each in gone:
+                    deletes.append(DeleteOne(_older_than(each)))
+                    if len(deletes) == ERASED_ROWS:
+                        await built.bulk_write(deletes, ordered=False)
+                        deletes = []
+                if deletes:
+                    await built.bulk_write(deletes, ordered=False)
 
     async def keep_previous(self, replica: Replica) -> None:
         """Copy the serving collection to the previous one, on the server."""
@@ -183,6 +199,12 @@ class MongoVersions:
 
     def _translating(self, what: str) -> AbstractContextManager[None]:
         return translating(f"{what} the rebuilt copies of {self._store.service}")
+
+
+def _older_than(gone: Document) -> Document:
+    place = [gone["epoch"], gone["version"], gone["index"]]
+    is_older = {"$lt": [["$epoch", "$version", "$index"], place]}
+    return {"_id": gone["_id"], "deleted": False, "$expr": is_older}
 
 
 def _work(kept: Mapping[str, Any]) -> Work | None:

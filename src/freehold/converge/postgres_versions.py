@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -105,6 +106,12 @@ class PostgresVersions:
         for run in set(await self._runs(replica)) - {keep_run}:
             await self._store.transact(_drop, next_name(replica.into, run))
 
+    async def erase_gone(self, replica: Replica) -> None:
+        """Erase from what runs have built whom the serving table knows to be gone; see `Versions.erase_gone`."""
+        for run in await self._runs(replica):
+            with contextlib.suppress(asyncpg.UndefinedTableError):  # a later run has taken it over
+                await self._store.transact(_erase_gone, replica.into, next_name(replica.into, run))
+
     async def keep_previous(self, replica: Replica) -> None:
         """Do nothing: the switch itself renames the serving table to the previous one."""
 
@@ -206,6 +213,14 @@ async def _drop(tx: PostgresTransaction, name: str) -> bool:
     is_there = await tx.fetchval("SELECT to_regclass($1) IS NOT NULL", quote_identifier(name))
     await tx.execute(f"DROP TABLE IF EXISTS {quote_identifier(name)}")
     return bool(is_there)
+
+
+async def _erase_gone(tx: PostgresTransaction, serving: str, beside: str) -> None:
+    await tx.execute(
+        f"DELETE FROM {quote_identifier(beside)} AS built USING {quote_identifier(serving)} AS served"  # noqa: S608
+        " WHERE built.id = served.id AND served.deleted AND NOT built.deleted"
+        " AND (built.epoch, built.version, built.index) < (served.epoch, served.version, served.index)"
+    )
 
 
 async def _present(tx: PostgresTransaction) -> Any:

@@ -29,6 +29,7 @@ async def prepare_copies(
         for replica in own:
             copies = make_copies(replica)
             await copies.prepare()
+            await versions.erase_gone(replica)
             lacking = await copies.lacking()
             if lacking:
                 notes[replica.into] = f"{replica.into} lacks {', '.join(lacking)}: freehold rebuild {replica.into}"

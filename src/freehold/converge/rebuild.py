@@ -16,6 +16,7 @@ from dataclasses import replace
 
 import msgspec
 
+from freehold.consumer.parking.erased import clear_erased
 from freehold.converge.audit import Outcome, Progress
 from freehold.converge.building import Building, Parts, extents_of
 from freehold.converge.judge import Finding
@@ -98,6 +99,9 @@ class Rebuild:
                         yield step
                 yield self._step("taking over: consumers are held for a moment")
                 await self._take_over(building)
+            except FreeholdError:
+                await self._erase_gone()
+                raise
             finally:
                 building.close()
         async for step in self._embed():
@@ -286,6 +290,14 @@ class Rebuild:
                     f"following in {', '.join(replica.embedded_in)}", done=done, total=max(done, self._work.rows)
                 )
             await self._parts.versions.drop_strays(replica, None)
+            store, lot = self._parts.service.store, self._parts.lot
+            await clear_erased(store, lot, self._source, replica.entity, copies)
+
+    async def _erase_gone(self) -> None:
+        """Leave nothing of whom was erased in what stays beside; what a killed run left goes when the service starts."""
+        with contextlib.suppress(PeerError):
+            for replica in self._replicas:
+                await self._parts.versions.erase_gone(replica)
 
     async def _note_seeded(self) -> None:
         seeded = await self._parts.versions.seeded(self._source) or []

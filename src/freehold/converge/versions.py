@@ -44,6 +44,12 @@ class Versions(Protocol):
     async def drop_strays(self, replica: Replica, keep_run: int | None) -> None:
         """Drop what other runs have left."""
 
+    async def erase_gone(self, replica: Replica) -> None:
+        """Erase from what runs have built whom the serving copy knows to be gone, where they show an earlier place.
+
+        An erasure does so as it is applied; this is for what was written behind it, by a run that came to no end.
+        """
+
     async def keep_previous(self, replica: Replica) -> None:
         """Keep the serving copy as the previous one, where the switch itself cannot."""
 

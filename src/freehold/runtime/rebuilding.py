@@ -13,7 +13,15 @@ from freehold.converge.prepare import prepare_copies
 from freehold.converge.rebuild_routes import RebuildRoutes
 from freehold.converge.settle import Settle
 from freehold.converge.source import Source
-from freehold.runtime.parts import make_copies, make_copy_rows, make_histories, make_ledger, make_owned, make_versions
+from freehold.runtime.parts import (
+    make_copies,
+    make_copy_rows,
+    make_histories,
+    make_ledger,
+    make_lot,
+    make_owned,
+    make_versions,
+)
 
 if TYPE_CHECKING:
     from freehold.converge.building import Parts, ReadOn
@@ -69,6 +77,7 @@ def rebuild_parts(running: RunningService, source: str) -> Parts:
         address=settings.kafka(),
         topics=running.topics,
         ledger=make_ledger(service),
+        lot=make_lot(service),
         versions=make_versions(service),
         make_copies=lambda replica: make_copies(service, replica),
         make_source=lambda replica: Source(settings.peer(replica.of), replica.entity),

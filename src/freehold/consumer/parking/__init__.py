@@ -24,8 +24,26 @@ from freehold.topic import Record
 # What an operator reads; an error that quotes a whole document must not outgrow the event.
 ERROR_CHARS_MAX = 2_000
 TRACEBACK_CHARS_MAX = 10_000
+# The last of an event's tries; each is a time and a name.
+TRIES_MAX = 10
 # Rows are looked through page by page; counting ends here.
 COUNT_MAX = 100_000
+# What of a parked event may change, in the order in which PostgreSQL writes it.
+CHANGED = (
+    "state",
+    "error_type",
+    "error",
+    "traceback",
+    "tries",
+    "attempts",
+    "replays",
+    "first_failed_at",
+    "last_failed_at",
+    "retry_at",
+    "edited",
+    "intent",
+    "is_told",
+)
 
 
 class ParkedState(enum.StrEnum):
@@ -64,6 +82,13 @@ class ParkedId(NamedTuple):
         return f"{self.source}:{self.partition}:{self.offset}"
 
 
+class Try(msgspec.Struct, frozen=True):
+    """One try that failed: when, and the class of its error; what the error said is kept of the last one alone."""
+
+    at: datetime
+    error_type: str
+
+
 class ParkedEvent(msgspec.Struct, frozen=True, kw_only=True):
     """One event of the lot.
 
@@ -78,6 +103,7 @@ class ParkedEvent(msgspec.Struct, frozen=True, kw_only=True):
         error_type: The class of the last error; empty for one that is only behind another.
         error: Its message.
         traceback: Where it was raised.
+        tries: The last ones that failed, at most TRIES_MAX; those at once before it was parked count as one.
         attempts: How often it was tried.
         replays: How often an operator had it tried again.
         parked_at: Since when it is here.
@@ -100,6 +126,7 @@ class ParkedEvent(msgspec.Struct, frozen=True, kw_only=True):
     error_type: str = ""
     error: str = ""
     traceback: str = ""
+    tries: tuple[Try, ...] = ()
     attempts: int = 0
     replays: int = 0
     parked_at: datetime
@@ -121,7 +148,7 @@ class Lot(Protocol):
     """The parked events of one service, in its own store.
 
     `tx` is the product's own Transaction; methods that take it write in it. The others raise StoreUnavailable when the store
-    does not answer. What is said to be *light* has no value, no headers, no edit and no traceback.
+    does not answer. What is said to be *light* has no value, no headers, no edit, no traceback and no tries.
     """
 
     async def park(self, tx: Any, events: Sequence[ParkedEvent]) -> None:
@@ -138,7 +165,7 @@ class Lot(Protocol):
         """Take out, in this transaction, what a newer state of the key makes needless.
 
         That is what nothing but copies lack and shows an earlier place; if the newer state `erases`, whatever shows an earlier
-        place or none.
+        place or none, in every partition of the source and of every topic that it ever had.
         """
 
     async def next_of(self, queue: ParkedId, key: bytes | None) -> ParkedEvent | None:
@@ -151,8 +178,10 @@ class Lot(Protocol):
             The event at its next revision; None, and nothing is written, when it is not there as it was read.
         """
 
-    async def find(self, source: str, partition: int, offset: int) -> ParkedEvent | None:
-        """Read one event whole."""
+    async def find(
+        self, source: str, partition: int, offset: int, *, topic_id: str | None = None
+    ) -> ParkedEvent | None:
+        """Read one event whole: of that topic, or of those that the source ever had the one that was parked last."""
 
     async def scan(
         self,
@@ -168,8 +197,11 @@ class Lot(Protocol):
             At most `limit`, behind `after`; fewer mean that there are no more.
         """
 
-    async def asked(self, source: str, partition: int) -> list[ParkedEvent]:
-        """Read, light, the events of a partition that an operator wants something of; at most 100."""
+    async def asked(self, source: str, topic_id: str, partition: int) -> list[ParkedEvent]:
+        """Read, light, what an operator wants something of, in this partition or in any of another topic; at most 100."""
+
+    async def has_former(self, source: str, topic_id: str) -> bool:
+        """Say whether events of the source are parked that lay in another topic than this one."""
 
     async def count(self, source: str) -> int:
         """Count the events of a source, up to COUNT_MAX."""

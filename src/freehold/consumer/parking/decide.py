@@ -9,7 +9,15 @@ import msgspec
 
 from freehold.consumer import Claim
 from freehold.consumer.batch import Delivery
-from freehold.consumer.parking import ERROR_CHARS_MAX, TRACEBACK_CHARS_MAX, ParkedEvent, ParkedId, ParkedState
+from freehold.consumer.parking import (
+    ERROR_CHARS_MAX,
+    TRACEBACK_CHARS_MAX,
+    TRIES_MAX,
+    ParkedEvent,
+    ParkedId,
+    ParkedState,
+    Try,
+)
 from freehold.errors import EventRejected
 from freehold.event import Place
 from freehold.service import Parking
@@ -87,6 +95,7 @@ def failed_again(event: ParkedEvent, error: Exception, *, policy: Parking, at: d
         error=_cut(str(error), ERROR_CHARS_MAX),
         # What failed in the author's code is at its end.
         traceback=_cut("".join(traceback.format_exception(error))[-TRACEBACK_CHARS_MAX:], TRACEBACK_CHARS_MAX),
+        tries=_with_try(event, at, type(error).__qualname__),
         attempts=attempts,
         first_failed_at=first_failed_at,
         last_failed_at=at,
@@ -104,6 +113,7 @@ def unreadable_now(event: ParkedEvent, error: Exception, at: datetime) -> Parked
         error_type=UNREADABLE,
         error=_cut(str(error), ERROR_CHARS_MAX),
         traceback="",
+        tries=_with_try(event, at, UNREADABLE),
         attempts=event.attempts + 1,
         first_failed_at=event.first_failed_at or at,
         last_failed_at=at,
@@ -134,6 +144,10 @@ def _parked(claim: Claim, record: Record, delivery: Delivery) -> ParkedEvent:
         state=ParkedState.BEHIND,
         parked_at=now(),
     )
+
+
+def _with_try(event: ParkedEvent, at: datetime, error_type: str) -> tuple[Try, ...]:
+    return (*event.tries, Try(at, error_type))[-TRIES_MAX:]
 
 
 def _place(record: Record) -> Place | None:

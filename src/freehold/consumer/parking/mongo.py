@@ -10,7 +10,7 @@ import msgspec
 from pymongo import UpdateOne
 from pymongo.asynchronous.collection import AsyncCollection
 
-from freehold.consumer.parking import COUNT_MAX, Intent, Outcome, ParkedEvent, ParkedId, ParkedState
+from freehold.consumer.parking import CHANGED, COUNT_MAX, Intent, Outcome, ParkedEvent, ParkedId, ParkedState, Try
 from freehold.event import Place
 from freehold.outbox.mongo_settings import CHOSEN, PARKED, translating
 from freehold.store.mongo import Mongo
@@ -19,22 +19,8 @@ from freehold.topic import Record
 
 Document = dict[str, Any]
 
-_HEAVY = {"value": 0, "headers": 0, "edited": 0, "traceback": 0}
+_HEAVY = {"value": 0, "headers": 0, "edited": 0, "traceback": 0, "tries": 0}
 _KEPT = ("type", "event_id", "for_handlers", "parked_at")
-_CHANGED = (
-    "state",
-    "error_type",
-    "error",
-    "traceback",
-    "attempts",
-    "replays",
-    "first_failed_at",
-    "last_failed_at",
-    "retry_at",
-    "edited",
-    "intent",
-    "is_told",
-)
 
 
 class MongoLot:
@@ -67,8 +53,13 @@ class MongoLot:
             epoch | {"place.version": {"$lt": before.version}},
             epoch | version | {"place.index": {"$lt": before.index}},
         ]
-        which = {"$or": [*earlier, {"place": None}]} if erases else {"$or": earlier, "for_handlers": False}
-        cleared = [found["_id"] async for found in tx[PARKED].find(_of_key(queue, key) | which, {"_id": 1})]
+        if erases:
+            which = {"_id.source": queue.source, "key": key, "$or": [*earlier, {"place": None}]}
+        else:
+            which = _of_key(queue, key) | {"$or": earlier, "for_handlers": False}
+        cleared = [found["_id"] async for found in tx[PARKED].find(which, {"_id": 1})]
+        if not cleared:
+            return
         await tx[PARKED].delete_many({"_id": {"$in": cleared}})
         settled = {"$set": {"outcome": Outcome.SUPERSEDED.value}}
         await tx[CHOSEN].update_many({"event": {"$in": cleared}, "outcome": None}, settled)
@@ -82,7 +73,7 @@ class MongoLot:
 
     async def change(self, event: ParkedEvent) -> ParkedEvent | None:
         """Write all of the event that may change, if nobody has since it was read; see `Lot`."""
-        changed = {name: getattr(event, name) for name in _CHANGED} | {"state": event.state.value}
+        changed = _changed(event)
         unset = {name: "" for name in ("intent",) if changed[name] is None}
         changed = {name: value for name, value in changed.items() if name not in unset}
         with self._translating("change"):
@@ -94,12 +85,15 @@ class MongoLot:
             return None
         return msgspec.structs.replace(event, revision=event.revision + 1)
 
-    async def find(self, source: str, partition: int, offset: int) -> ParkedEvent | None:
-        """Read one event whole."""
+    async def find(
+        self, source: str, partition: int, offset: int, *, topic_id: str | None = None
+    ) -> ParkedEvent | None:
+        """Read one event whole; see `Lot`."""
+        which: Document = {"_id.source": source, "_id.partition": partition, "_id.offset": offset}
+        if topic_id is not None:
+            which = {"_id": _id(ParkedId(source, topic_id, partition, offset))}
         with self._translating("read"):
-            found = await self._parked.find_one(
-                {"_id.source": source, "_id.partition": partition, "_id.offset": offset}
-            )
+            found = await self._parked.find_one(which, sort=[("parked_at", -1)])
         return None if found is None else _event(found)
 
     async def scan(
@@ -118,9 +112,16 @@ class MongoLot:
             which["_id.partition"] = partition
         return await self._read(which, limit)
 
-    async def asked(self, source: str, partition: int) -> list[ParkedEvent]:
-        """Read, light, the events of a partition that an operator wants something of; at most 100."""
-        return await self._read({"_id.source": source, "_id.partition": partition, "intent": {"$exists": True}}, 100)
+    async def asked(self, source: str, topic_id: str, partition: int) -> list[ParkedEvent]:
+        """Read, light, what an operator wants something of; see `Lot`."""
+        here = [{"_id.partition": partition}, {"_id.topic_id": {"$ne": topic_id}}]
+        return await self._read({"_id.source": source, "intent": {"$exists": True}, "$or": here}, 100)
+
+    async def has_former(self, source: str, topic_id: str) -> bool:
+        """Say whether events of the source are parked that lay in another topic than this one."""
+        with self._translating("look for"):
+            former = {"_id.source": source, "_id.topic_id": {"$ne": topic_id}}
+            return await self._parked.find_one(former, {"_id": 1}) is not None
 
     async def count(self, source: str) -> int:
         """Count the events of a source, up to COUNT_MAX."""
@@ -153,18 +154,26 @@ def _of_key(queue: ParkedId, key: bytes) -> Document:
     }
 
 
+def _changed(event: ParkedEvent) -> Document:
+    tries = [{"at": each.at, "error_type": each.error_type} for each in event.tries]
+    return {name: getattr(event, name) for name in CHANGED} | {"state": event.state.value, "tries": tries}
+
+
 def _document(event: ParkedEvent) -> Document:
     record, place = event.record, event.place
-    document = {name: getattr(event, name) for name in (*_KEPT, *_CHANGED)} | {
-        "state": event.state.value,
-        "topic": record.topic,
-        "key": record.key,
-        "timestamp_ms": record.timestamp_ms,
-        "value": record.value,
-        "headers": [list(header) for header in record.headers],
-        "place": None if place is None else msgspec.to_builtins(place),
-        "revision": event.revision,
-    }
+    document = (
+        _changed(event)
+        | {name: getattr(event, name) for name in _KEPT}
+        | {
+            "topic": record.topic,
+            "key": record.key,
+            "timestamp_ms": record.timestamp_ms,
+            "value": record.value,
+            "headers": [list(header) for header in record.headers],
+            "place": None if place is None else msgspec.to_builtins(place),
+            "revision": event.revision,
+        }
+    )
     if document["intent"] is None:  # the index of what is asked holds nothing else
         del document["intent"]
     return document
@@ -172,10 +181,11 @@ def _document(event: ParkedEvent) -> Document:
 
 def _event(found: Document) -> ParkedEvent:
     parked_id = ParkedId(**found["_id"])
-    values: Document = {name: found.get(name) for name in (*_KEPT, *_CHANGED)} | {
+    values: Document = {name: found.get(name) for name in (*_KEPT, *CHANGED)} | {
         "state": ParkedState(found["state"]),
         "intent": Intent(found["intent"]) if "intent" in found else None,
         "traceback": found.get("traceback", ""),
+        "tries": tuple(Try(**each) for each in found.get("tries", ())),
     }
     return ParkedEvent(
         id=parked_id,

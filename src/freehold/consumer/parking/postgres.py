@@ -8,7 +8,7 @@ from typing import Any
 import asyncpg
 import msgspec
 
-from freehold.consumer.parking import COUNT_MAX, Intent, Outcome, ParkedEvent, ParkedId, ParkedState
+from freehold.consumer.parking import CHANGED, COUNT_MAX, Intent, Outcome, ParkedEvent, ParkedId, ParkedState, Try
 from freehold.event import Place
 from freehold.store.postgres import Postgres
 from freehold.store.postgres_transaction import PostgresTransaction
@@ -19,7 +19,7 @@ _LIGHT = (
     " for_handlers, state, error_type, error, attempts, replays, parked_at, first_failed_at, last_failed_at, retry_at,"
     " intent, is_told, revision"
 )
-_WHOLE = f"{_LIGHT}, value, headers, edited, traceback"
+_WHOLE = f"{_LIGHT}, value, headers, edited, traceback, tries"
 _COLUMNS = [name.strip() for name in _WHOLE.split(",")]
 _PARK = (
     f"INSERT INTO freehold.parked ({_WHOLE})"  # noqa: S608 (our own names)
@@ -29,35 +29,26 @@ _HERE = "source = $1 AND topic_id = $2 AND partition = $3"
 _REMOVE = f"DELETE FROM freehold.parked WHERE {_HERE} AND offset_ = $4 AND revision = $5"  # noqa: S608
 _SETTLE = f"UPDATE freehold.chosen SET outcome = $5 WHERE {_HERE} AND offset_ = $4 AND outcome IS NULL"  # noqa: S608
 _CLEAR = (
-    f"WITH cleared AS (DELETE FROM freehold.parked WHERE {_HERE} AND kafka_key = $4"  # noqa: S608
-    " AND ($8 AND epoch IS NULL OR (epoch, version, index) < ($5, $6, $7)) AND ($8 OR NOT for_handlers)"
+    "WITH cleared AS (DELETE FROM freehold.parked WHERE source = $1 AND kafka_key = $2 AND {which}"
     " RETURNING source, topic_id, partition, offset_)"
-    " UPDATE freehold.chosen SET outcome = $9 FROM cleared WHERE chosen.outcome IS NULL"
+    " UPDATE freehold.chosen SET outcome = $3 FROM cleared WHERE chosen.outcome IS NULL"
     " AND (chosen.source, chosen.topic_id, chosen.partition, chosen.offset_)"
     " = (cleared.source, cleared.topic_id, cleared.partition, cleared.offset_)"
 )
+_BEFORE = "(epoch, version, index) < ($4, $5, $6)"
+_ERASE = _CLEAR.format(which=f"(epoch IS NULL OR {_BEFORE})")
+_SUPERSEDE = _CLEAR.format(which=f"{_BEFORE} AND NOT for_handlers AND topic_id = $7 AND partition = $8")
 _NEXT_OF_KEY = f"SELECT {_WHOLE} FROM freehold.parked WHERE {_HERE} AND kafka_key = $4 ORDER BY offset_ LIMIT 1"  # noqa: S608
 _NEXT_KEYLESS = f"SELECT {_WHOLE} FROM freehold.parked WHERE {_HERE} AND kafka_key IS NULL AND offset_ = $4"  # noqa: S608
-_CHANGED = (
-    "state",
-    "error_type",
-    "error",
-    "traceback",
-    "attempts",
-    "replays",
-    "first_failed_at",
-    "last_failed_at",
-    "retry_at",
-    "edited",
-    "intent",
-    "is_told",
-)
 _CHANGE = (
     "UPDATE freehold.parked SET revision = revision + 1, "  # noqa: S608
-    + ", ".join(f"{name} = ${number}" for number, name in enumerate(_CHANGED, start=6))
+    + ", ".join(f"{name} = ${number}" for number, name in enumerate(CHANGED, start=6))
     + f" WHERE {_HERE} AND offset_ = $4 AND revision = $5"
 )
-_FIND = f"SELECT {_WHOLE} FROM freehold.parked WHERE source = $1 AND partition = $2 AND offset_ = $3"  # noqa: S608
+_FIND = (
+    f"SELECT {_WHOLE} FROM freehold.parked WHERE source = $1 AND partition = $2 AND offset_ = $3"  # noqa: S608
+    " AND ($4::text IS NULL OR topic_id = $4) ORDER BY parked_at DESC LIMIT 1"
+)
 _SCAN = (
     f"SELECT {_LIGHT} FROM freehold.parked"  # noqa: S608
     " WHERE (source, topic_id, partition, offset_) > ($1, $2, $3, $4)"
@@ -66,13 +57,15 @@ _SCAN = (
 )
 _ASKED = (
     f"SELECT {_LIGHT} FROM freehold.parked"  # noqa: S608
-    " WHERE source = $1 AND partition = $2 AND intent IS NOT NULL ORDER BY offset_ LIMIT 100"
+    " WHERE source = $1 AND (topic_id <> $2 OR partition = $3) AND intent IS NOT NULL ORDER BY offset_ LIMIT 100"
 )
+_HAS_FORMER = "SELECT EXISTS (SELECT FROM freehold.parked WHERE source = $1 AND topic_id <> $2)"
 _COUNT = "SELECT count(*) FROM (SELECT 1 FROM freehold.parked WHERE source = $1 LIMIT $2) AS counted"
 _FIRST = ("", "", -1, -1)
 
 _encoder = msgspec.msgpack.Encoder()
 _headers = msgspec.msgpack.Decoder(tuple[tuple[str, bytes | None], ...])
+_tries = msgspec.msgpack.Decoder(tuple[Try, ...])
 
 
 class PostgresLot:
@@ -95,8 +88,11 @@ class PostgresLot:
 
     async def clear(self, tx: PostgresTransaction, queue: ParkedId, key: bytes, before: Place, *, erases: bool) -> None:
         """Take out, in this transaction, what a newer state of the key makes needless; see `Lot`."""
-        place = (before.epoch, before.version, before.index)
-        await tx.execute(_CLEAR, *queue[:3], key, *place, erases, Outcome.SUPERSEDED.value)
+        which = (queue.source, key, Outcome.SUPERSEDED.value, before.epoch, before.version, before.index)
+        if erases:
+            await tx.execute(_ERASE, *which)
+        else:
+            await tx.execute(_SUPERSEDE, *which, queue.topic_id, queue.partition)
 
     async def next_of(self, queue: ParkedId, key: bytes | None) -> ParkedEvent | None:
         """Read, whole, the first event of a key's queue; of a record without a key, the one at the queue's offset."""
@@ -108,9 +104,11 @@ class PostgresLot:
         """Write all of the event that may change, if nobody has since it was read; see `Lot`."""
         return await self._store.transact(_change, event)
 
-    async def find(self, source: str, partition: int, offset: int) -> ParkedEvent | None:
-        """Read one event whole."""
-        return _event_or_none(await self._store.fetchrow(_FIND, source, partition, offset))
+    async def find(
+        self, source: str, partition: int, offset: int, *, topic_id: str | None = None
+    ) -> ParkedEvent | None:
+        """Read one event whole; see `Lot`."""
+        return _event_or_none(await self._store.fetchrow(_FIND, source, partition, offset, topic_id))
 
     async def scan(
         self,
@@ -124,9 +122,13 @@ class PostgresLot:
         rows = await self._store.fetch(_SCAN, *(after or _FIRST), source, partition, limit)
         return [_event(row) for row in rows]
 
-    async def asked(self, source: str, partition: int) -> list[ParkedEvent]:
-        """Read, light, the events of a partition that an operator wants something of; at most 100."""
-        return [_event(row) for row in await self._store.fetch(_ASKED, source, partition)]
+    async def asked(self, source: str, topic_id: str, partition: int) -> list[ParkedEvent]:
+        """Read, light, what an operator wants something of; see `Lot`."""
+        return [_event(row) for row in await self._store.fetch(_ASKED, source, topic_id, partition)]
+
+    async def has_former(self, source: str, topic_id: str) -> bool:
+        """Say whether events of the source are parked that lay in another topic than this one."""
+        return bool(await self._store.fetchval(_HAS_FORMER, source, topic_id))
 
     async def count(self, source: str) -> int:
         """Count the events of a source, up to COUNT_MAX."""
@@ -134,7 +136,8 @@ class PostgresLot:
 
 
 async def _change(tx: PostgresTransaction, event: ParkedEvent) -> ParkedEvent | None:
-    status = await tx.execute(_CHANGE, *event.id, event.revision, *(getattr(event, name) for name in _CHANGED))
+    changed = [_encoder.encode(event.tries) if name == "tries" else getattr(event, name) for name in CHANGED]
+    status = await tx.execute(_CHANGE, *event.id, event.revision, *changed)
     return msgspec.structs.replace(event, revision=event.revision + 1) if status == "UPDATE 1" else None
 
 
@@ -153,6 +156,7 @@ def _values(event: ParkedEvent) -> tuple[Any, ...]:
         "index": place and place.index,
         "value": record.value,
         "headers": _encoder.encode(record.headers),
+        "tries": _encoder.encode(event.tries),
     }
     return tuple(values[name] if name in values else getattr(event, name) for name in _COLUMNS)
 
@@ -183,6 +187,7 @@ def _event(row: asyncpg.Record) -> ParkedEvent:
         error_type=found["error_type"],
         error=found["error"],
         traceback=found.get("traceback", ""),
+        tries=_tries.decode(found["tries"]) if "tries" in found else (),
         attempts=found["attempts"],
         replays=found["replays"],
         parked_at=found["parked_at"],

@@ -103,6 +103,8 @@ class Queues:
     def __init__(self, claim: Claim, policy: Parking) -> None:
         self.total = 0  # of the whole subscription, as last counted
         self.untold: set[int] = set()  # dead ones that the topic of dead letters has yet to be told of
+        # Whether events of a former topic of the source are parked: of what keys only the lot knows.
+        self.has_former = False
         self.changed = asyncio.Event()
         self._claim = claim
         self._policy = policy
@@ -134,7 +136,7 @@ class Queues:
         Raises:
             NoRoom: What must wait is more than the policy allows.
         """
-        if not self._queues:
+        if not (self._queues or self.has_former):
             return NOTHING
         parked: dict[bytes, list[ParkedEvent]] = {}
         cleared: list[Clearing] = []
@@ -142,14 +144,14 @@ class Queues:
         for delivery in deliveries:
             key, place = delivery.envelope.key.encode(), delivery.envelope.place
             queue = self._queues.get(key)
-            if queue is None:
-                continue
             if delivery.envelope.erases or delivery.states:
                 clearing = Clearing(key, place, delivery.envelope.erases)
-                if any(clearing.covers(each.place, for_handlers=each.for_handlers) for each in queue.events.values()):
+                if self._may_clear(clearing, queue):
                     cleared.append(clearing)
-                kept = [each for each in parked.get(key, ()) if not clearing.covers(each.place, for_handlers=True)]
-                parked[key] = kept
+                if key in parked:
+                    parked[key] = [each for each in parked[key] if not clearing.covers(each.place, for_handlers=True)]
+            if queue is None:
+                continue
             if delivery.calls and self._holds_up(queue, cleared, parked.get(key, ())):
                 parked.setdefault(key, []).append(behind(self._claim, record_of(delivery.offset), delivery))
                 waiting.add(delivery.offset)
@@ -247,6 +249,12 @@ class Queues:
         # By whatever clock it was written: no pause is longer than the longest.
         left_s = (event.retry_at - now()).total_seconds()
         return time.monotonic() + min(max(left_s, 0.0), self._policy.back_off_s[1])
+
+    def _may_clear(self, clearing: Clearing, queue: Queue | None) -> bool:
+        events = queue.events.values() if queue else ()
+        return (clearing.erases and self.has_former) or any(
+            clearing.covers(event.place, for_handlers=event.for_handlers) for event in events
+        )
 
     @staticmethod
     def _holds_up(queue: Queue, cleared: Sequence[Clearing], parked: Sequence[ParkedEvent]) -> bool:

@@ -81,16 +81,14 @@ class Retries:
         self._said = ""
         # Nothing is tried while the lot is read anew: what left it meanwhile would be taken to be there for ever.
         self._turn = asyncio.Lock()
-        # Events of a topic of this name that is no more: nobody tries them, and they can only be discarded.
-        self._left_over = False
 
     async def load(self) -> None:
         """Learn from the lot what is parked; raises StoreUnavailable."""
         async with self._turn:
+            # Events of a topic that is no more: nobody tries them, and they can only be discarded or erased.
+            self.queues.has_former = await self._lot.has_former(self._claim.source, self._claim.topic_id)
             events = await self._read_lot()
-            own = [event for event in events if event.id.topic_id == self._claim.topic_id]
-            self._left_over = len(own) < len(events)
-            self.queues.load(own)
+            self.queues.load(event for event in events if event.id.topic_id == self._claim.topic_id)
         self._note_progress()
 
     async def _read_lot(self) -> list[ParkedEvent]:
@@ -123,10 +121,10 @@ class Retries:
 
     async def _look(self) -> None:
         """See now and then what operators want, and count the lot."""
-        if time.monotonic() < self._look_at or not (self.queues or self._left_over):
+        if time.monotonic() < self._look_at or not (self.queues or self.queues.has_former):
             return
         self._look_at = time.monotonic() + LOOK_S
-        asked = await self._lot.asked(self._claim.source, self._claim.partition)
+        asked = await self._lot.asked(self._claim.source, self._claim.topic_id, self._claim.partition)
         for event in asked:
             queue = self.queues.queue_of(event) if event.id.topic_id == self._claim.topic_id else None
             if event.intent is Intent.DISCARD:
@@ -223,12 +221,15 @@ class Retries:
 
     async def _decline(self, event: ParkedEvent) -> None:
         """Forget a wish that cannot be met: the event waits for another of its key, or its topic is no more."""
-        whole = await self._lot.find(event.id.source, event.id.partition, event.id.offset)
-        if whole is not None and whole.intent is Intent.REDRIVE:
-            await self._lot.change(msgspec.structs.replace(whole, intent=None))
-            log.warning(
-                "%s, offset %d is not the first of its key, and cannot be redriven", self._where, event.id.offset
+        source, topic_id, partition, offset = event.id
+        whole = await self._lot.find(source, partition, offset, topic_id=topic_id)
+        if whole is None or whole.intent is not Intent.REDRIVE:
+            return
+        if await self._lot.change(msgspec.structs.replace(whole, intent=None)) is not None:
+            why = (
+                "is not the first of its key" if topic_id == self._claim.topic_id else "lay in a topic that is no more"
             )
+            log.warning("%s, offset %d %s, and cannot be redriven", self._where, offset, why)
 
     async def _tell_dead(self) -> None:
         """Tell the topic of dead letters of those that died; at least once."""
@@ -254,15 +255,15 @@ class Retries:
                 self.queues.untold.discard(event.id.offset)
 
     async def _find(self, offset: int) -> ParkedEvent | None:
-        event = await self._lot.find(self._claim.source, self._claim.partition, offset)
-        return event if event is not None and event.id.topic_id == self._claim.topic_id else None
+        claim = self._claim
+        return await self._lot.find(claim.source, claim.partition, offset, topic_id=claim.topic_id)
 
     async def _rest(self) -> None:
         """Wait until something is due, or parked, or it is time to look."""
         self._note_progress()
         self.queues.changed.clear()
         pause_s = self.queues.next_due_s()
-        if self.queues or self._left_over:
+        if self.queues or self.queues.has_former:
             pause_s = LOOK_S if pause_s is None else min(LOOK_S, pause_s)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(pause_s):

@@ -75,6 +75,7 @@ class Desk:
             data=text_of(event.record.value),
             edited=text_of(event.edited),
             traceback=event.traceback,
+            tries=list(event.tries),
             waits_for=str(before[0].id) if before and event.for_handlers else None,
             behind=len(behind),
             behind_ids=[str(each.id) for each in behind[:BEHIND_SHOWN]],
@@ -196,8 +197,9 @@ class Desk:
     async def _ask(self, made: Round, chosen: Chosen) -> Outcome | None:
         """Write the intent of a round into an event; give an outcome when that need not be."""
         for _ in range(CHANGES_MAX):
-            event = await self._lot.find(chosen.id.source, chosen.id.partition, chosen.id.offset)
-            if event is None or event.id != chosen.id or _was_asked(event, chosen, made.intent):
+            source, topic_id, partition, offset = chosen.id
+            event = await self._lot.find(source, partition, offset, topic_id=topic_id)
+            if event is None or _was_asked(event, chosen, made.intent):
                 return None
             if made.intent is Intent.REDRIVE and await self._is_superseded(event):
                 return Outcome.SUPERSEDED

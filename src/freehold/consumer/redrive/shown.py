@@ -7,7 +7,7 @@ from datetime import datetime
 
 import msgspec
 
-from freehold.consumer.parking import Intent, ParkedEvent
+from freehold.consumer.parking import Intent, ParkedEvent, Try
 from freehold.consumer.redrive.choose import Reason, Standing, standing
 
 
@@ -52,6 +52,7 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
         data: The record's value as it lay on the topic; base64 when it is no text.
         edited: What is tried in its place; None unless an operator wrote it.
         traceback: Where the error was raised.
+        tries: When it was tried last, and the class of each error; the newest at the end.
         waits_for: The id of the event of its key that must take effect first.
         behind: How many events of its key wait behind it.
         behind_ids: The first of them.
@@ -62,6 +63,7 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
     data: str | None
     edited: str | None
     traceback: str
+    tries: list[Try]
     waits_for: str | None
     behind: int
     behind_ids: list[str]
