@@ -42,12 +42,18 @@ def advance(
 
     reached = reach()
     standing = reached.peer(service).ask("epoch", Look(), Standing)
+    if not (standing.is_behind or standing.is_telling or force):
+        raise EpochError(
+            f"nothing to advance: the store of {service} is not behind its topic (store {standing.tally}, topic "
+            f"{standing.topic_tally}); if you know that it was restored all the same, say --force"
+        )
     if not json:
         _explain(reached, service, standing)
-    if not (standing.is_behind or standing.is_telling or force):
-        raise EpochError(f"nothing to advance: the store of {service} is not behind its topic")
     confirm("Go on with it?" if standing.is_telling else "Begin a new epoch?", yes=yes, json=json)
-    with interruptible("the same command goes on where it was"), bars(lines=not json) as show:
+    with (
+        interruptible(f"{service} goes on with it by itself; run it again until it ends"),
+        bars(lines=not json) as show,
+    ):
         epoch, told = _tell(reached, service, standing, force=force, show=show)
         copies = {f"{name}.{into}": _repair(reached, name, into, show) for name, into in _readers(reached, service)}
     if json:
@@ -101,7 +107,7 @@ def _readers(reached: Reached, service: str) -> list[tuple[str, str]]:
 
 def _explain(reached: Reached, service: str, standing: Standing) -> None:
     counts = ", ".join(f"{count:,} of {kind}" for kind, count in standing.entities.items()) or "none"
-    readers = [f"{name}.{into}" for name, into in _readers(reached, service)]
+    readers = ", ".join(f"{name}.{into}" for name, into in _readers(reached, service))
     say(f"{service}: its topic has followed the store to {standing.topic_tally}; the store stands at {standing.tally}.")
     if standing.is_telling:
         say(f"Epoch {standing.epoch} has begun, and not all entities were told again yet: that goes on.")
@@ -112,7 +118,9 @@ def _explain(reached: Reached, service: str, standing: Standing) -> None:
     say(f"All entities are published again (about {counts}), and {standing.waiting:,} events that wait in its outbox.")
     if standing.untold:
         say(f"Not told again, as {service} does not say where they lie: {', '.join(standing.untold)}.")
-    say(
-        f"Copies that follow: {', '.join(readers) or 'none'}. They are compared in the end, and what only the lost history had "
-        f"is removed from them."
-    )
+    if readers:
+        say(
+            f"Copies that follow: {readers}. In the end they are compared, and what only the lost history had is removed."
+        )
+    else:
+        say("No copy follows in what is up here.")

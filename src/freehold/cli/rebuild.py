@@ -55,7 +55,7 @@ def rebuild(
     method = Method.PREVIOUS if rollback else Method(source) if source else None
     reached = reach()
     chosen = _find(reached, replica, of, method, rows_per_s)
-    with interruptible("the same command goes on where it was"):
+    with interruptible("the services go on with it by themselves; the same command shows how far they are"):
         for service, wanted in chosen:
             if drop_previous:
                 _drop(reached, service, wanted, json=json)
