@@ -22,6 +22,8 @@ SEED = ROOT.parent / "shared" / "seed" / "database-per-service.fz"
 BROKEN = Path(__file__).with_name("broken_shop.py")
 is_seed_there = pytest.mark.skipif(not SEED.exists(), reason=f"the template's own diagram is not at {SEED}")
 
+pytestmark = pytest.mark.services
+
 
 @pytest.fixture(scope="module")
 def observed() -> Observed:
