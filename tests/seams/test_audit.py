@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -54,14 +54,26 @@ async def shop(
         people = [make_user(number, chance) for number in range(users)]
         await owning.service.store.transact(add_users, people)
         await owning.settled()
-        for number in range(min(ORDERS, users)):
-            await keeping.service.store.transact(place_order, number, people[number]["id"])
-        for person in people[: users // 3]:
-            await owning.service.store.transact(rename, person["id"], f"new {person['name']}")
-        for person in people[users // 6 : users // 4]:
-            await owning.service.store.transact(delete, person["id"])
+        await keeping.service.store.transact(place_orders, people[:ORDERS])
+        await owning.service.store.transact(rename_all, people[: users // 3])
+        await owning.service.store.transact(delete_all, people[users // 6 : users // 4])
         await owning.settled()
         yield owning, keeping
+
+
+async def place_orders(tx: Any, people: Sequence[Mapping[str, Any]]) -> None:
+    for number, person in enumerate(people):
+        await place_order(tx, number, person["id"])
+
+
+async def rename_all(tx: Any, people: Sequence[Mapping[str, Any]]) -> None:
+    for person in people:
+        await rename(tx, person["id"], f"new {person['name']}")
+
+
+async def delete_all(tx: Any, people: Sequence[Mapping[str, Any]]) -> None:
+    for person in people:
+        await delete(tx, person["id"])
 
 
 def said(findings: list[Finding]) -> Expected:
