@@ -30,7 +30,7 @@ from freehold.converge.work import (
     positions_anew,
     previous_name,
 )
-from freehold.errors import FreeholdError, PeerError, RebuildError
+from freehold.errors import FreeholdError, PeerError, RebuildError, StoreUnavailable
 from freehold.service import Replica
 
 EMBED_COPIES = 500
@@ -99,8 +99,11 @@ class Rebuild:
                         yield step
                 yield self._step("taking over: consumers are held for a moment")
                 await self._take_over(building)
-            except FreeholdError:
+            except FreeholdError as error:
                 await self._erase_gone()
+                if isinstance(error, StoreUnavailable):
+                    # What it worked on may have been taken by a later run: then that is the reason to give.
+                    await self._save()
                 raise
             finally:
                 building.close()
