@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from freehold.drill.workload import Workload
 from freehold.errors import ConfigurationError
 from freehold.runtime.supervisor.plan import part_name, parts_of
-from freehold.service import System
+from freehold.service import Service, System
 
 ACTIONS = (
     "kill",
@@ -35,8 +35,8 @@ CLOCK_WEIGHT = 1.0
 TAMPER_WEIGHT = 1.0
 # It holds MongoDB up for seconds.
 FORGET_WEIGHT = 0.4
-# It waits for a rest, and its readers stand still until an operator has seen to them.
-RENEW_WEIGHT = 0.5
+# It waits for a rest; readers are what it is about.
+RENEW_WEIGHT, RENEW_UNREAD_WEIGHT = 1.5, 0.2
 # Most stops are short hiccups; some outlast a consumer's session or a relay's lease (6 s), when another may take over.
 STOP_S = (0.2, 3.0)
 LONG_STOP_S = (7.0, 10.0)
@@ -150,8 +150,9 @@ def _weigh(system: System, servers: Sequence[str], poisoned: Collection[str]) ->
     for service in system.services:
         if service.replicates:
             weights["tamper", f"{service.name} copies"] = TAMPER_WEIGHT
-        if service.publishes and _can_go_on_anew(service.name, system):
-            weights["renew", f"{service.name} topic"] = RENEW_WEIGHT
+        readers = [each for each in system.services if service.name in each.sources()]
+        if service.publishes and _can_go_on_anew(service.name, readers):
+            weights["renew", f"{service.name} topic"] = RENEW_WEIGHT if readers else RENEW_UNREAD_WEIGHT
         relay = part_name(service.name, "relay")
         if service.publishes:
             weights["repeat", relay] = REPEAT_WEIGHT
@@ -162,7 +163,6 @@ def _weigh(system: System, servers: Sequence[str], poisoned: Collection[str]) ->
     return weights
 
 
-def _can_go_on_anew(owner: str, system: System) -> bool:
+def _can_go_on_anew(owner: str, readers: Sequence[Service]) -> bool:
     """Tell whether each reader of a topic keeps copies: these are what is rebuilt when it was made anew."""
-    readers = [service for service in system.services if owner in service.sources()]
     return all(any(replica.of == owner for replica in reader.replicates) for reader in readers)
