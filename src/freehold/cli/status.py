@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
 
 def status(json: JSON = False) -> None:
     """Show what is up here: its processes, and how far relays and consumers are."""
-    from freehold.runtime.supervisor.report import as_json, ask_processes, read_state
+    from freehold.runtime.supervisor.report import as_json, ask_processes, explain_stops, read_state
 
     state = read_state(here())
     progress = ask_processes(state) if state is not None else {}
@@ -47,8 +47,8 @@ def status(json: JSON = False) -> None:
         whole=("url",),
     )
     for name, told in progress.items():
-        for note in told.get("notes") or ():
-            typer.echo(f"{name}: {note}")
+        for line in [*explain_stops(told), *(told.get("notes") or ())]:
+            typer.echo(f"{name}: {line}")
     say("what one of them wrote: freehold logs NAME")
 
 

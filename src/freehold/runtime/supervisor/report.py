@@ -110,14 +110,34 @@ def summarise_lag(progress: dict[str, Any]) -> str:
     return "; ".join(words)
 
 
-def _consumer_lag(consumer: dict[str, Any]) -> str:
+def explain_stops(progress: dict[str, Any]) -> list[str]:
+    """Say why what stands still does so: a service's relay, what it reads of a source, or single partitions of that."""
+    relay = progress.get("relay") or {}
+    reasons = [f"its relay is {relay.get('state')}: {relay['last_error']}"] if _is_held_up(relay, "last_error") else []
+    for source, consumer in (progress.get("consumers") or {}).items():
+        if _is_held_up(consumer, "error"):
+            reasons.append(f"reading {source} is {consumer.get('state')}: {consumer['error']}")
+        reasons += [each["error"] for each in _partitions(consumer) if _is_held_up(each, "error")]
+    return list(dict.fromkeys(reasons))
+
+
+def _is_held_up(part: dict[str, Any], error: str) -> bool:
+    """The last error is told on when all is well again."""
+    return bool(part.get(error)) and part.get("state") not in {"following", "reading"}
+
+
+def _partitions(consumer: dict[str, Any]) -> list[dict[str, Any]]:
     partitions = consumer.get("partitions") or {}
-    each = partitions.values() if isinstance(partitions, dict) else partitions
+    return list(partitions.values() if isinstance(partitions, dict) else partitions)
+
+
+def _consumer_lag(consumer: dict[str, Any]) -> str:
+    each = _partitions(consumer)
     behind = sum(partition.get("lag") or 0 for partition in each)
     stopped = [partition for partition in each if partition.get("state") == "stopped"]
     words = [f"{behind:,} behind"]
     if stopped:
-        words.append(f"{len(stopped)} partitions stopped")
+        words.append(f"{len(stopped)} partition{'s' if len(stopped) > 1 else ''} stopped")
     parked, dead = (sum(partition.get(state) or 0 for partition in each) for state in ("parked", "dead"))
     if parked:
         words.append(f"{parked:,} parked" + (f" ({dead:,} dead)" if dead else ""))
