@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +76,18 @@ def make_store(product: str, name: str) -> Any:
 
 async def write(users: Service, person_id: str, *, name: str = "", town: str = "Ulm", gone: bool = False) -> None:
     """Make or change a person, or let them be gone, and publish it."""
-    change = _change_in_postgres if users.store.kind == "postgres" else _change_in_mongo
-    await users.store.transact(change, person_id, name, town, gone)
+    await users.store.transact(_change_in(users), person_id, name, town, gone)
+
+
+async def write_many(users: Service, count: int) -> None:
+    """Make so many people in one transaction."""
+    change = _change_in(users)
+
+    async def change_each(tx: Any) -> None:
+        for number in range(count):
+            await change(tx, f"p{number}", f"name of {number}", "Ulm", False)
+
+    await users.store.transact(change_each)
 
 
 async def copy_of(orders: Service, into: str = "contacts") -> dict[str, dict[str, Any]]:
@@ -92,7 +103,9 @@ async def copy_of(orders: Service, into: str = "contacts") -> dict[str, dict[str
     }
 
 
-async def freehold(running: TestedService, *arguments: str) -> subprocess.CompletedProcess[str]:
+async def freehold(
+    running: TestedService, *arguments: str, system: str = "tests.seams.people:system"
+) -> subprocess.CompletedProcess[str]:
     """Run the command line as the operator of the test's services."""
     key = running.running.settings.internal_key
     variables = {
@@ -101,12 +114,16 @@ async def freehold(running: TestedService, *arguments: str) -> subprocess.Comple
     return await asyncio.to_thread(
         subprocess.run,
         [sys.executable, "-m", "freehold", *arguments],
-        env={**os.environ, **variables, "FREEHOLD_SYSTEM": "tests.seams.people:system", "NO_COLOR": "1"},
+        env={**os.environ, **variables, "FREEHOLD_SYSTEM": system, "NO_COLOR": "1"},
         capture_output=True,
         text=True,
         timeout=100,
         check=False,
     )
+
+
+def _change_in(users: Service) -> Callable[..., Awaitable[None]]:
+    return _change_in_postgres if users.store.kind == "postgres" else _change_in_mongo
 
 
 async def _change_in_postgres(tx: Any, person_id: str, name: str, town: str, gone: bool) -> None:

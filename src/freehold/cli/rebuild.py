@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from freehold.cli.reach import Reached
     from freehold.converge.rebuild import Step
     from freehold.converge.rebuild_routes import Wanted
+    from freehold.converge.work import Method
 
 Show = Callable[["Step"], None]
 
@@ -54,7 +55,7 @@ def rebuild(
         raise ConfigurationError("--from, --rollback and --drop-previous exclude one another")
     method = Method.PREVIOUS if rollback else Method(source) if source else None
     reached = reach()
-    chosen = _find(reached, replica, of, method, rows_per_s)
+    chosen = _find(reached, replica, of, method, rows_per_s, drop_previous=drop_previous)
     with interruptible("the services go on with it by themselves; the same command shows how far they are"):
         for service, wanted in chosen:
             if drop_previous:
@@ -63,9 +64,12 @@ def rebuild(
                 _rebuild(reached, service, wanted, json=json)
 
 
-def _find(reached: Reached, replica: str, of: str, method: object, rows_per_s: int | None) -> list[tuple[str, Wanted]]:
+def _find(
+    reached: Reached, replica: str, of: str, method: Method | None, rows_per_s: int | None, *, drop_previous: bool
+) -> list[tuple[str, Wanted]]:
     """Find the services that keep what was asked for."""
     from freehold.converge.rebuild_routes import Wanted
+    from freehold.converge.work import Method
     from freehold.errors import ConfigurationError
 
     service, _, into = replica.rpartition(".")
@@ -73,6 +77,9 @@ def _find(reached: Reached, replica: str, of: str, method: object, rows_per_s: i
     names = {
         name: copy.into for name, copy in kept if (copy.of == of if of else copy.into == into and service in {"", name})
     }
+    if of and method is not Method.PREVIOUS and not drop_previous:
+        # Who only listens to it keeps nothing to build, and goes on behind what the topic has lost.
+        names |= {each.name: "" for each in reached.system.services if of in each.sources()}
     if not names:
         there = ", ".join(f"{name}.{copy.into} (of {copy.of})" for name, copy in kept) or "none"
         raise ConfigurationError(
@@ -81,7 +88,7 @@ def _find(reached: Reached, replica: str, of: str, method: object, rows_per_s: i
     if len(names) > 1 and not of:
         raise ConfigurationError(f"several services keep {into}: say which, as in {min(names)}.{into}")
     return [
-        (name, Wanted(replica="" if of else into, of=of, method=method, rows_per_s=rows_per_s))  # type: ignore[arg-type]
+        (name, Wanted(replica="" if of else into, of=of, method=method, rows_per_s=rows_per_s))
         for name in sorted(names)
     ]
 
@@ -102,7 +109,8 @@ def _rebuild(reached: Reached, service: str, wanted: Wanted, *, json: bool) -> N
         print_json_line(found | {"rows": last.done, "seconds": round(seconds, 3)})
     else:
         names = ", ".join(f"{service}.{each}" for each in last.replicas)
-        typer.echo(f"{names}: {last.text} ({last.done:,} states applied, {seconds:.1f} s)")
+        applied = f" ({last.done:,} states applied, {seconds:.1f} s)" if names else ""
+        typer.echo(f"{names or service}: {last.text}{applied}")
 
 
 def _drop(reached: Reached, service: str, wanted: Wanted, *, json: bool) -> None:

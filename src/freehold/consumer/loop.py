@@ -177,7 +177,7 @@ class Consumer:
             return None
         return IdentityError(
             f"topic {found.name} was made anew: it was {known.topic_id}, and is {found.topic_id}; nothing of it is read "
-            f"until its copies are rebuilt: freehold rebuild --of {self._subscription.source}"
+            f"until an operator says: freehold rebuild --of {self._subscription.source}"
         )
 
     def _wait_for_room(self) -> None:
@@ -375,11 +375,11 @@ def check_extents(topic: str, claims: Sequence[Claim], extents: Mapping[int, tup
         where = f"{topic}, partition {claim.partition}: the stored position {claim.offset}"
         if claim.offset < start:
             raise IdentityError(
-                f"{where} is before {start}, where the log begins now: events expired unread. Rebuild the copies: freehold "
-                f"rebuild"
+                f"{where} is before {start}, where the log begins now: events expired unread. Go on by: freehold "
+                f"rebuild --of {claim.source}"
             )
         if claim.offset > end:
             raise IdentityError(
-                f"{where} is after {end}, where the log ends: the log was truncated. Rebuild the copies: freehold "
-                f"rebuild"
+                f"{where} is after {end}, where the log ends: the log was truncated. Go on by: freehold "
+                f"rebuild --of {claim.source}"
             )

@@ -161,7 +161,7 @@ class MongoLedger:
         if other is not None:
             raise IdentityError(
                 f"{self._store.service} has applied {source} from topic {other['_id']['topic_id']}, but the topic is now "
-                f"{topic_id}: it was made anew. Nothing is applied until its copies are rebuilt: freehold rebuild --of {source}"
+                f"{topic_id}: it was made anew. Nothing is applied until an operator says: freehold rebuild --of {source}"
             )
 
 

@@ -134,7 +134,7 @@ async def _claim(tx: PostgresTransaction, source: str, topic_id: str, partition:
     if other is not None:
         raise IdentityError(
             f"positions of {source} are kept for topic {other}, but the topic is now {topic_id}: it was made anew. Nothing is "
-            f"applied until its copies are rebuilt: freehold rebuild --of {source}"
+            f"applied until an operator says: freehold rebuild --of {source}"
         )
     await tx.execute(_END_STOPPED, source, partition, owner, STOPPED_AFTER_S)
     await tx.execute(_WAIT_FOR_BATCH)

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 
 class Wanted(Body, frozen=True):
-    """Asks to rebuild one replica, by its table or collection, or all of one source."""
+    """Asks to rebuild one replica, by its table or collection, or all of one source.
+
+    A service that only listens to that source goes on behind what its topic has lost.
+    """
 
     replica: str = ""
     of: str = ""
@@ -56,7 +59,12 @@ class RebuildRoutes:
     async def rebuild(self, asked: Wanted) -> AsyncIterator[Step]:
         """Rebuild what was asked for, and say each step; whoever asks may go away, and the work goes on."""
         from freehold.converge.rebuild import Rebuild  # Kafka's client comes with it
+        from freehold.converge.reposition import reposition
 
+        if self._only_listens(asked):
+            async for step in reposition(self._parts(asked.of), asked.of):
+                yield step
+            return
         replicas = self._find(asked)
         source = replicas[0].of
         rebuild = Rebuild(self._parts(source), source, replicas, method=asked.method, rows_per_s=asked.rows_per_s)
@@ -70,6 +78,10 @@ class RebuildRoutes:
         replicas = self._find(asked)
         versions = self._parts(replicas[0].of).versions
         return Dropped([replica.into for replica in replicas if await versions.drop_previous(replica)])
+
+    def _only_listens(self, asked: Wanted) -> bool:
+        copied = {each.of for each in self._service.replicates}
+        return asked.of in self._service.sources() and asked.of not in copied and asked.method is not Method.PREVIOUS
 
     def _find(self, asked: Wanted) -> Sequence[Replica]:
         found = [each for each in self._service.replicates if each.into == asked.replica or each.of == asked.of]

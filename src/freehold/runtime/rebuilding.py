@@ -47,8 +47,8 @@ def epoch_routes(running: RunningService) -> EpochRoutes:
 
 
 def add_rebuild_routes(running: RunningService) -> None:
-    """Let a subscriber be asked to rebuild its copies."""
-    if running.service.replicates:
+    """Let a subscriber be asked to rebuild its copies, and to go on behind what a topic has lost."""
+    if running.service.sources():
         RebuildRoutes(
             running.service,
             lambda source: rebuild_parts(running, source),
