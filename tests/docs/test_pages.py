@@ -1,10 +1,12 @@
 """Every code block of README and docs runs, as its reader would run it.
 
 `python` blocks of a page are one module, in order; the tests that it defines are run, on the real servers. `sh` blocks
-run in order in one directory where `make up` runs, `sql` is the page's migration, `text` is no code.
+run in order in one directory, the same for all pages: what the first `make up` began, the later ones find. `sql` is the
+page's migration, `text` is no code.
 """
 
 import contextlib
+import dataclasses
 import importlib.util
 import inspect
 import json
@@ -96,37 +98,49 @@ async def test_readme_service_writes_and_its_subscriber_follows(tmp_path: Path, 
             assert (order["customer"]["name"], order["customer"]["version"]) == ("Ada", 1)
 
 
+@dataclasses.dataclass(frozen=True)
+class Newcomer:
+    """A directory that looks like a checkout and has no data of its own, and what was begun there."""
+
+    folder: Path
+    running: contextlib.ExitStack
+
+    def make_up(self) -> None:
+        """Run `make up`, unless a page before this one began the same and it is still up."""
+        if not is_ready(self.folder):
+            self.running.enter_context(made_up(self.folder))
+
+
 @pytest.fixture(scope="module")
-def newcomer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Give a directory that looks like a checkout and has no data of its own."""
+def newcomer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Newcomer]:
     folder = tmp_path_factory.mktemp("newcomer")
     for entry in ROOT.iterdir():
         if entry.name not in {".freehold", ".git"}:
             (folder / entry.name).symlink_to(entry)
-    yield folder
+    with contextlib.ExitStack() as running:
+        yield Newcomer(folder, running)
     run("if [ -d .freehold ]; then .venv/bin/freehold down; fi", folder)
 
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("page", pages_with("sh"))
-def test_shell_blocks_run(page: Path, newcomer: Path) -> None:
+def test_shell_blocks_run(page: Path, newcomer: Newcomer) -> None:
     if shutil.which("curl") is None:
         pytest.skip("this machine has no curl")
-    with contextlib.ExitStack() as running:
-        for language, text in blocks(page):
-            if language != "sh":
-                continue
-            if text.strip() == "make up":
-                running.enter_context(made_up(newcomer))
-            elif text.strip() in NOT_REPEATED:
-                run(f"make -n {text.split()[1]}", newcomer)
-            else:
-                run(text, newcomer)
+    for language, text in blocks(page):
+        if language != "sh":
+            continue
+        if text.strip() == "make up":
+            newcomer.make_up()
+        elif text.strip() in NOT_REPEATED:
+            run(f"make -n {text.split()[1]}", newcomer.folder)
+        else:
+            run(text, newcomer.folder)
 
 
 @contextlib.contextmanager
 def made_up(folder: Path) -> Iterator[None]:
-    """Run `make up` in the foreground until it says that all is ready; Ctrl-C at the end.
+    """Run `make up` in the foreground until it says that all is ready; Ctrl-C at the end, if it still runs then.
 
     What is installed stays as it is: it is this checkout's, and linked here.
     """
