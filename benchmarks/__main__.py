@@ -6,6 +6,8 @@ import argparse
 import dataclasses
 import importlib
 import json
+import signal
+import sys
 import time
 from pathlib import Path
 
@@ -28,6 +30,8 @@ def main() -> None:
     console = Console(width=140)
     started = time.perf_counter()
     figures: list[Figure] = []
+    # Else the servers would outlive a benchmark that is ended.
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     with Stage() as stage:
         for name in asked.names or (LONG if asked.long else SHORT):
             console.print(f"[dim]measuring {name} ...[/dim]")
