@@ -74,7 +74,7 @@ def list_events(
         print_json([_as_data(name, line) for name, line in lines])
     elif lines:
         columns = ("id", "type", "key", "state", "error", "tries", "age")
-        print_table(columns, [_row(name, line) for name, line in lines])
+        print_table(columns, [_row(name, line) for name, line in lines], whole=("id",))
     elif not failures:
         say("no parked event matches" if asked.is_narrow else "nothing is parked")
     if is_cut:
