@@ -105,7 +105,6 @@ def test_a_topic_made_anew_stops_its_readers_until_their_copies_are_rebuilt(tria
     with trial.load() as load:
         trial.wait_for_writes()
         with load.rest():
-            trial.observer.wait_until_settled(60)
             steps = renew(trial, "users topic")
             next(steps)
         while trial.renewed:

@@ -21,15 +21,16 @@ from confluent_kafka.admin import AdminClient
 
 from freehold.drill.holdings import Unreadable
 from freehold.drill.stage import Missed, Stage, end_process, start_command
-from freehold.drill.trial import Steps, Trial
+from freehold.drill.trial import SETTLED_LIMIT_S, Steps, Trial
 from freehold.drill.waiting import wait_until
 from freehold.errors import DrillError, TopicUnavailable
 from freehold.runtime.supervisor.plan import Part, part_name
 from freehold.runtime.supervisor.report import read_progress
 from freehold.topic.admin import Topics
 
-LIMIT_S = 120.0
-REBUILT_LIMIT_S = 300.0
+# For each step; and for all of them, since the operator's part and what befalls it meanwhile are in the recovery.
+LIMIT_S = 300.0
+RENEWED_LIMIT_S = 900.0
 ANSWER_TIMEOUT_S = 5.0
 LOOK_S = 0.25
 EVENTS_BEFORE = 20
@@ -49,8 +50,10 @@ def renew(trial: Trial, victim: str) -> Steps:
     """
     fault, owner = f"renew {victim}", victim.partition(" ")[0]
     readers = [service.name for service in trial.stage.system.services if owner in service.sources()]
-    if moving := trial.observer.unsettled():
-        raise Missed(f"{victim} is not to be deleted now: {moving}")
+    try:
+        trial.observer.wait_until_settled(SETTLED_LIMIT_S)
+    except DrillError as error:
+        raise Missed(f"{victim} is not to be deleted now: {error}") from error
     chance = trial.chance()
     topics = Topics(trial.stage.kafka_address())
     try:
@@ -64,7 +67,8 @@ def renew(trial: Trial, victim: str) -> Steps:
     with contextlib.suppress(Missed, ProcessLookupError):
         # A topic is made by its owner when that starts.
         os.kill(trial.stage.pid(_process(trial.stage, owner, "relay")), signal.SIGKILL)
-    recovery = trial.recovery(fault, part_name(owner, "relay"), *(part_name(each, "consumers") for each in readers))
+    victims = [part_name(owner, "relay"), *(part_name(each, "consumers") for each in readers)]
+    recovery = trial.recovery(fault, *victims, limit_s=RENEWED_LIMIT_S)
     for _ in itertools.chain(
         _go_on_until(f"the topic {owner} is made anew", partial(_not_followed, trial, topics, owner, former)),
         *(_go_on_until(f"{each} has stopped", partial(_not_stopped, trial.stage, each, owner)) for each in readers),
@@ -96,7 +100,7 @@ def delete_topic(stage: Stage, topics: Topics, topic: str, former: str) -> None:
 
 def _rebuilt(trial: Trial, owner: str, chance: random.Random) -> Iterator[None]:
     """Run `freehold rebuild --of OWNER` until it has done it, and kill it on the way now and then."""
-    kills, limit = chance.randint(0, KILLS_MAX), time.monotonic() + REBUILT_LIMIT_S
+    kills, limit = chance.randint(0, KILLS_MAX), time.monotonic() + LIMIT_S
     while True:
         command = start_command(trial.stage, "rebuild", "--of", owner)
         kill_at = time.monotonic() + chance.uniform(*KILLED_AFTER_S) if kills else limit
@@ -111,9 +115,7 @@ def _rebuilt(trial: Trial, owner: str, chance: random.Random) -> Iterator[None]:
         if command.returncode == 0:
             return
         if time.monotonic() > limit:
-            raise DrillError(
-                f"the copies of {owner} were not rebuilt within {REBUILT_LIMIT_S:g} s; see the log rebuild"
-            )
+            raise DrillError(f"the copies of {owner} were not rebuilt within {LIMIT_S:g} s; see the log rebuild")
 
 
 def _not_followed(trial: Trial, topics: Topics, owner: str, former: str) -> str:

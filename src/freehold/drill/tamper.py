@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 # Of the replica's own copies, and as many of those that are embedded.
 COPIES = 6
-READ_LIMIT_S = 120.0
+READ_LIMIT_S = 300.0
 FOUND_LIMIT_S = 300.0
 
 
