@@ -23,7 +23,7 @@ from freehold.runtime.rebuilding import rebuild_parts
 from freehold.service import Listen, Replica, Service
 from freehold.testing import Scene, TestedService
 from tests.seams.pair import PRODUCTS
-from tests.seams.people import NAMES, Contact, ContactBefore, copy_of, freehold, people, readers, write
+from tests.seams.people import NAMES, Contact, ContactBefore, copy_of, freehold, people, readers, write, write_many
 from tests.seams.test_consumer import admin_of, make_anew
 from tests.seams.test_parking import parked, until_parked
 from tests.seams.thorough import PAIRS, SEEDS
@@ -452,11 +452,6 @@ async def letter_names(orders: Service) -> list[str]:
     if orders.store.kind == "postgres":
         return [row["to_name"] for row in await orders.store.fetch("SELECT to_name FROM letters")]
     return [row["to"]["name"] async for row in orders.store["letters"].find()]
-
-
-async def write_many(users: Service, count: int) -> None:
-    for number in range(count):
-        await write(users, f"p{number}", name=f"name of {number}")
 
 
 async def damage(orders: Service) -> None:
