@@ -30,13 +30,14 @@ from freehold.runtime.parts import make_copies, make_ledger, make_lot, make_roun
 from freehold.service import Service
 from freehold.testing import TestedService
 from tests.runtime.small_system import environment
-from tests.seams.pair import PRODUCTS, copies, effects, owner, update, update_many
+from tests.seams.pair import PRODUCTS, Named, copies, effects, owner, update, update_many
 from tests.seams.test_consumer import Run, until
 from tests.seams.test_parking import NEVER_AGAIN, Poison, parked, parking, until_effects, until_parked
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(240)]
 
 USERS = ["u1", "u2", "u3", "u4"]
+MANY = 250
 
 
 class Command:
@@ -222,6 +223,45 @@ async def test_interrupted_redrive_goes_on_with_what_was_chosen_and_asks_for_not
             assert done["outcomes"][FAILED_AGAIN] == 1
             assert sorted(event.replays for event in await parked(orders)) == [0, 1]
             assert "no redrive was interrupted" in (await dead("redrive", "--resume"))[2]
+
+
+@pytest.mark.parametrize("reading", PRODUCTS)
+async def test_hundreds_are_redriven_by_a_command_that_is_killed_and_one_that_goes_on(
+    freehold_service: Run, reading: str
+) -> None:
+    """More than a step asks for, and than a worker reads of wishes at once; others die meanwhile, and are no part of it."""
+    poison = Dying()
+    users, orders = owner("mongo", partitions=1), parking(reading, poison, NEVER_AGAIN)
+    async with freehold_service(users), freehold_service(orders) as reader:
+        many, later = [f"u{number}" for number in range(MANY)], [f"v{number}" for number in range(20)]
+        await die(users, orders, many)
+        dead, desk, made = Command(reader), desk_of(orders), a_round()
+        proposal = await desk.propose(Filter(), made, dry_run=False)
+        assert [(each.reason, each.count) for each in proposal.reasons] == [("LookupError: no tariff for uN", MANY)]
+        await desk.confirm(made.id)
+        await users.store.transact(update_many, later, 1)
+        await desk.step(made.id, MANY // 3)  # and whoever asked is killed
+        poison.refused = set(later)
+
+        done = await dead.json("redrive", "--resume", made.id, "--rate", "1000/s")
+
+        assert done["outcomes"].get("took effect", 0) + done["outcomes"].get(FAILED_AGAIN, 0) == MANY
+        assert (done["unasked"], done["pending"]) == (0, 0)
+        left = [event for event in await parked(orders) if event.replays]
+        assert len(left) == done["outcomes"].get(FAILED_AGAIN, 0) <= MANY // 3
+        assert {event.replays for event in left} <= {1}
+        assert set(await effects(orders)) == set(many) - {event.key.removeprefix("user/") for event in left}
+
+
+class Dying(Poison):
+    """Refuses everybody, until it is told whom."""
+
+    def __init__(self) -> None:
+        super().__init__(*(f"{letter}{number}" for letter in "uv" for number in range(MANY)))
+
+    async def __call__(self, tx: Any, event: Named) -> None:
+        if event.id in self.refused:
+            raise LookupError(f"no tariff for {event.id}")
 
 
 @pytest.mark.parametrize("reading", PRODUCTS)

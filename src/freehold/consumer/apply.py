@@ -118,7 +118,7 @@ class Applier:
             await self._gathered(batch)
 
     async def handle(self, claim: Claim, batch: Sequence[Delivery], until: int, aside: Aside = NOTHING) -> Claim:
-        """Let the copies follow, then call the handlers and move the position to `until`, in one transaction.
+        """Call the handlers and move the position to `until`, in one transaction; the copies follow before (`copy`).
 
         What is set aside goes into the lot, and what is cleared out of it, in that transaction too.
 
@@ -126,14 +126,13 @@ class Applier:
             The claim at its new position.
 
         Raises:
-            FencedError: Somebody else has claimed the partition; nothing but guarded copies was written.
+            FencedError: Somebody else has claimed the partition; nothing was written.
             PeerError: The store does not answer, or conflicts did not end; the position tells what was committed.
             HandlerFailed: A handler raised, with what it raised as its cause (HandlerWaits if the policy calls that
                 transient); the transaction is rolled back.
             TookTooLong: The handlers together did; the transaction is rolled back.
-            Exception: The store refused a copy, or what was written.
+            Exception: The store refused what was written.
         """
-        await self.copy(batch)
         calling: list[int] = []
         try:
             return await self._store.transact(self._run, claim, batch, until, aside, calling)

@@ -96,7 +96,9 @@ class Worker:
         self._where = f"{subscription.service}: {subscription.source}, partition {claim.partition}"
         self._arrived = asyncio.Event()
         self._closing = False
-        # How many events go into one transaction at most: fewer while their handlers are slow.
+        # Copies of all records before this one are written; only handlers may have yet to be called for them.
+        self._copied_until = 0
+        # How many events go into one transaction at most: fewer while their handlers are slow, or fail.
         self._together = BATCH_RECORDS_MAX
         # Whether the queues hold all that the lot does: not when the answer to a commit that parked something was lost.
         self._are_queues_sure = False
@@ -240,6 +242,8 @@ class Worker:
 
     async def _apply(self, deliveries: Sequence[Delivery], until: int) -> None:
         """Apply the deliveries; if one fails, those before it, that one by itself, and those after it."""
+        if len(deliveries) > self._together:
+            await self._copy_all(deliveries)
         while len(deliveries) > self._together:
             first, deliveries = deliveries[: self._together], deliveries[self._together :]
             await self._apply(first, deliveries[0].offset)
@@ -254,11 +258,15 @@ class Worker:
             await self._apply(deliveries[:half], deliveries[half].offset)
             await self._apply(deliveries[half:], until)
             return
+        # Else each event of many that fail would write the copies of all behind it once more.
+        self._copied_until = deliveries[-1].offset + 1
         number = next(n for n, delivery in enumerate(deliveries) if delivery.offset == failure.offset)
         if isinstance(failure, TookTooLong):
             self._together = max(1, number // 2)
             await self._apply(deliveries, until)
             return
+        # Where many fail, trying all that is left together again for each of them would be in vain.
+        self._together = max(1, number)
         if number > 0:
             await self._apply(deliveries[:number], failure.offset)
         after = deliveries[number + 1 :]
@@ -266,6 +274,18 @@ class Worker:
         await self._fail(deliveries[number], failure, after[0].offset if after else until, tries=0)
         if after:
             await self._apply(after, until)
+
+    async def _copy_all(self, deliveries: Sequence[Delivery]) -> None:
+        """Write the copies of what goes into several transactions at once; if the store refuses one, each is written alone."""
+        if deliveries[-1].offset < self._copied_until:
+            return
+        try:
+            await self._applier.copy(deliveries)
+        except PeerError:
+            raise
+        except Exception:  # noqa: BLE001 -- whoever writes it alone learns of it, and of which it was
+            return
+        self._copied_until = deliveries[-1].offset + 1
 
     async def _try(self, deliveries: Sequence[Delivery], until: int) -> Exception | None:
         began_at = time.monotonic()
@@ -299,10 +319,11 @@ class Worker:
     async def _take_effect(self, deliveries: Sequence[Delivery], until: int) -> None:
         """Let these take effect, and move the position: with them, or soon after when they are for copies alone."""
         aside = self._retries.queues.plan(deliveries, self._record_at)
+        if deliveries[-1].offset >= self._copied_until:
+            await self._applier.copy(deliveries)
         if aside or any(delivery.calls for delivery in deliveries):
             await self._commit(deliveries, until, aside)
         else:
-            await self._applier.copy(deliveries)
             self._position.move_later(until)
         self._note_applied(deliveries, aside)
 

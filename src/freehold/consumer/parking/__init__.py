@@ -28,6 +28,7 @@ TRACEBACK_CHARS_MAX = 10_000
 TRIES_MAX = 10
 # Rows are looked through page by page; counting ends here.
 COUNT_MAX = 100_000
+ASKED_MAX = 100
 # What of a parked event may change, in the order in which PostgreSQL writes it.
 CHANGED = (
     "state",
@@ -198,7 +199,7 @@ class Lot(Protocol):
         """
 
     async def asked(self, source: str, topic_id: str, partition: int) -> list[ParkedEvent]:
-        """Read, light, what an operator wants something of, in this partition or in any of another topic; at most 100."""
+        """Read, light, what an operator wants something of, in this partition or in any of another topic; at most ASKED_MAX."""
 
     async def has_former(self, source: str, topic_id: str) -> bool:
         """Say whether events of the source are parked that lay in another topic than this one."""

@@ -10,7 +10,17 @@ import msgspec
 from pymongo import UpdateOne
 from pymongo.asynchronous.collection import AsyncCollection
 
-from freehold.consumer.parking import CHANGED, COUNT_MAX, Intent, Outcome, ParkedEvent, ParkedId, ParkedState, Try
+from freehold.consumer.parking import (
+    ASKED_MAX,
+    CHANGED,
+    COUNT_MAX,
+    Intent,
+    Outcome,
+    ParkedEvent,
+    ParkedId,
+    ParkedState,
+    Try,
+)
 from freehold.event import Place
 from freehold.outbox.mongo_settings import CHOSEN, PARKED, translating
 from freehold.store.mongo import Mongo
@@ -115,7 +125,7 @@ class MongoLot:
     async def asked(self, source: str, topic_id: str, partition: int) -> list[ParkedEvent]:
         """Read, light, what an operator wants something of; see `Lot`."""
         here = [{"_id.partition": partition}, {"_id.topic_id": {"$ne": topic_id}}]
-        return await self._read({"_id.source": source, "intent": {"$exists": True}, "$or": here}, 100)
+        return await self._read({"_id.source": source, "intent": {"$exists": True}, "$or": here}, ASKED_MAX)
 
     async def has_former(self, source: str, topic_id: str) -> bool:
         """Say whether events of the source are parked that lay in another topic than this one."""

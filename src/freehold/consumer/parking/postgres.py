@@ -8,7 +8,17 @@ from typing import Any
 import asyncpg
 import msgspec
 
-from freehold.consumer.parking import CHANGED, COUNT_MAX, Intent, Outcome, ParkedEvent, ParkedId, ParkedState, Try
+from freehold.consumer.parking import (
+    ASKED_MAX,
+    CHANGED,
+    COUNT_MAX,
+    Intent,
+    Outcome,
+    ParkedEvent,
+    ParkedId,
+    ParkedState,
+    Try,
+)
 from freehold.event import Place
 from freehold.store.postgres import Postgres
 from freehold.store.postgres_transaction import PostgresTransaction
@@ -57,7 +67,7 @@ _SCAN = (
 )
 _ASKED = (
     f"SELECT {_LIGHT} FROM freehold.parked"  # noqa: S608
-    " WHERE source = $1 AND (topic_id <> $2 OR partition = $3) AND intent IS NOT NULL ORDER BY offset_ LIMIT 100"
+    " WHERE source = $1 AND (topic_id <> $2 OR partition = $3) AND intent IS NOT NULL ORDER BY offset_ LIMIT $4"
 )
 _HAS_FORMER = "SELECT EXISTS (SELECT FROM freehold.parked WHERE source = $1 AND topic_id <> $2)"
 _COUNT = "SELECT count(*) FROM (SELECT 1 FROM freehold.parked WHERE source = $1 LIMIT $2) AS counted"
@@ -124,7 +134,7 @@ class PostgresLot:
 
     async def asked(self, source: str, topic_id: str, partition: int) -> list[ParkedEvent]:
         """Read, light, what an operator wants something of; see `Lot`."""
-        return [_event(row) for row in await self._store.fetch(_ASKED, source, topic_id, partition)]
+        return [_event(row) for row in await self._store.fetch(_ASKED, source, topic_id, partition, ASKED_MAX)]
 
     async def has_former(self, source: str, topic_id: str) -> bool:
         """Say whether events of the source are parked that lay in another topic than this one."""

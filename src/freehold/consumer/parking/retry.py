@@ -19,7 +19,7 @@ import msgspec
 from freehold.consumer import Claim
 from freehold.consumer.apply import Applier, Gone, HandlerWaits
 from freehold.consumer.batch import Subscription
-from freehold.consumer.parking import Intent, Lot, ParkedEvent, ParkedId, ParkedState
+from freehold.consumer.parking import ASKED_MAX, Intent, Lot, ParkedEvent, ParkedId, ParkedState
 from freehold.consumer.parking.decide import UNREADABLE, failed_again, now, record_to_try, unreadable_now
 from freehold.consumer.parking.queues import Queue, Queues
 from freehold.consumer.progress import ConsumerProgress, PartitionProgress
@@ -34,6 +34,8 @@ AWAY_S = 1.0
 TELL_AGAIN_S = 15.0
 TELL_MAX = 50
 LOAD_PAGE = 1_000
+# Keys whose first events are tried at the same time: many wait for commits, and connections are left for others.
+TRIED_AT_ONCE = 4
 REST_S = 0.02
 
 
@@ -78,6 +80,7 @@ class Retries:
         self._total = total
         self._progress = progress
         self._look_at = self._tell_at = time.monotonic()
+        self._asked: list[ParkedId] = []
         self._said = ""
         # Nothing is tried while the lot is read anew: what left it meanwhile would be taken to be there for ever.
         self._turn = asyncio.Lock()
@@ -107,8 +110,9 @@ class Retries:
             try:
                 async with self._turn:
                     await self._look()
-                for queue in self.queues.due():
-                    await self._drain(queue)
+                due = self.queues.due()
+                for start in range(0, len(due), TRIED_AT_ONCE):
+                    await self._drain(due[start : start + TRIED_AT_ONCE])
                 await self._tell_dead()
                 self._said = ""
             except PeerError as error:
@@ -123,7 +127,6 @@ class Retries:
         """See now and then what operators want, and count the lot."""
         if time.monotonic() < self._look_at or not (self.queues or self.queues.has_former):
             return
-        self._look_at = time.monotonic() + LOOK_S
         asked = await self._lot.asked(self._claim.source, self._claim.topic_id, self._claim.partition)
         for event in asked:
             queue = self.queues.queue_of(event) if event.id.topic_id == self._claim.topic_id else None
@@ -135,14 +138,22 @@ class Retries:
                 queue.due_at = time.monotonic()
             elif not any(other.id.offset == queue.first for other in asked):
                 await self._decline(event)
+        ids = [event.id for event in asked]
+        # As many as are read at once, and not those of before: there are more, and they need not wait for the next look.
+        goes_on = len(ids) == ASKED_MAX and ids != self._asked
+        self._asked, self._look_at = ids, time.monotonic() + (0.0 if goes_on else LOOK_S)
         self.queues.total = await self._lot.count(self._claim.source)
 
-    async def _drain(self, queue: Queue) -> None:
-        """Try a key's events in order until one is not to be tried now."""
-        goes_on = True
-        while goes_on:
+    async def _drain(self, queues: Sequence[Queue]) -> None:
+        """Try these keys' events, each key's in order, until one is not to be tried now."""
+        while queues:
             async with self._turn:
-                goes_on = await self._try_first(queue)
+                # What fails otherwise than by its handler must not leave the others of them behind, at work without the turn.
+                tried = await asyncio.gather(*map(self._try_first, queues), return_exceptions=True)
+            for result in tried:
+                if isinstance(result, BaseException):
+                    raise result
+            queues = [queue for queue, goes_on in zip(queues, tried, strict=True) if goes_on]
 
     async def _try_first(self, queue: Queue) -> bool:
         """Try the first event of a key; say whether the next may be looked at now."""
@@ -264,7 +275,8 @@ class Retries:
         self.queues.changed.clear()
         pause_s = self.queues.next_due_s()
         if self.queues or self.queues.has_former:
-            pause_s = LOOK_S if pause_s is None else min(LOOK_S, pause_s)
+            until_look_s = max(0.0, self._look_at - time.monotonic())
+            pause_s = until_look_s if pause_s is None else min(until_look_s, pause_s)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(pause_s):
                 await self.queues.changed.wait()

@@ -6,6 +6,7 @@ that was redriven since it was chosen (`replays`) was asked for, and is not aske
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import timedelta
 
@@ -25,6 +26,8 @@ from freehold.service import Service
 
 SCAN_PAGE = 1_000
 BEHIND_SHOWN = 10
+# Few enough to leave connections to the service's own requests.
+ASKED_AT_ONCE = 5
 # Somebody else changes an event while it is tried; each change is read again.
 CHANGES_MAX = 20
 NEWER_COPY = "a newer state is there: trying this one again would undo it"
@@ -136,8 +139,9 @@ class Desk:
         if not made.is_confirmed:
             raise CallerError(f"nothing was begun under {round_id}: it was never confirmed")
         waiting = await self._rounds.unasked(round_id, count + 1)
-        for chosen in waiting[:count]:
-            await self._rounds.mark(round_id, chosen.id, now(), await self._ask(made, chosen))
+        for start in range(0, count, ASKED_AT_ONCE):
+            together = waiting[start : min(count, start + ASKED_AT_ONCE)]
+            await asyncio.gather(*(self._ask_and_mark(made, chosen) for chosen in together))
         return Step(asked=min(count, len(waiting)), is_last=len(waiting) <= count)
 
     async def confirm(self, round_id: str) -> None:
@@ -193,6 +197,9 @@ class Desk:
             )
         queues = {(event.id._replace(offset=0), event.record.key) for event in chosen}
         return Choice(chosen, left_out), sum(waiting.get(queue, 0) for queue in queues)
+
+    async def _ask_and_mark(self, made: Round, chosen: Chosen) -> None:
+        await self._rounds.mark(made.id, chosen.id, now(), await self._ask(made, chosen))
 
     async def _ask(self, made: Round, chosen: Chosen) -> Outcome | None:
         """Write the intent of a round into an event; give an outcome when that need not be."""

@@ -63,7 +63,7 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
     data: str | None
     edited: str | None
     traceback: str
-    tries: list[Try]
+    tries: list[Try] = []  # an older service gives none
     waits_for: str | None
     behind: int
     behind_ids: list[str]
