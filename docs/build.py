@@ -82,7 +82,7 @@ def drill_page() -> str:
         "## Faults, and how long each was felt\n",
         (
             "From the kill, or the end of a stop, until a write that was made afterwards had gone all the way through the victim, with up "
-            "to six faults open at once. The median is the middle one of the runs' medians.\n"
+            "to six faults open at once; that of a topic made anew (renew) begins with its deletion, and the operator's part is in it. The median is the middle one of the runs' medians.\n"
         ),
         _recovery_table(runs),
     ]

@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from freehold.drill.workload import Workload
 from freehold.errors import ConfigurationError
 from freehold.runtime.supervisor.plan import part_name, parts_of
-from freehold.service import Service, System
+from freehold.service import System
 
 ACTIONS = (
     "kill",
@@ -150,9 +150,9 @@ def _weigh(system: System, servers: Sequence[str], poisoned: Collection[str]) ->
     for service in system.services:
         if service.replicates:
             weights["tamper", f"{service.name} copies"] = TAMPER_WEIGHT
-        readers = [each for each in system.services if service.name in each.sources()]
-        if service.publishes and _can_go_on_anew(service.name, readers):
-            weights["renew", f"{service.name} topic"] = RENEW_WEIGHT if readers else RENEW_UNREAD_WEIGHT
+        if service.publishes:
+            is_read = any(service.name in each.sources() for each in system.services)
+            weights["renew", f"{service.name} topic"] = RENEW_WEIGHT if is_read else RENEW_UNREAD_WEIGHT
         relay = part_name(service.name, "relay")
         if service.publishes:
             weights["repeat", relay] = REPEAT_WEIGHT
@@ -161,8 +161,3 @@ def _weigh(system: System, servers: Sequence[str], poisoned: Collection[str]) ->
         if service.publishes and service.store.kind == "mongo":
             weights["forget", relay] = FORGET_WEIGHT
     return weights
-
-
-def _can_go_on_anew(owner: str, readers: Sequence[Service]) -> bool:
-    """Tell whether each reader of a topic keeps copies: these are what is rebuilt when it was made anew."""
-    return all(any(replica.of == owner for replica in reader.replicates) for reader in readers)
