@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import shutil
 import subprocess
@@ -34,6 +35,10 @@ def test_a_credential_is_made_of_the_services_key(here: SmallSystem) -> None:
     assert done.code == 0
     assert done.output.strip() == credential("a-key-of-the-service-users", "orders")
     assert is_plain_error(here.freehold("config", "credential", "orders"))
+
+
+def test_version_is_told(here: SmallSystem) -> None:
+    assert here.freehold("--version").output == f"freehold {importlib.metadata.version('freehold')}\n"
 
 
 def test_help_lists_every_command(here: SmallSystem) -> None:

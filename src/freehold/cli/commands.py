@@ -36,9 +36,20 @@ app = typer.Typer(
 chosen = {"verbose": False}
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"freehold {version('freehold')}")
+        raise typer.Exit
+
+
 @app.callback()
 def options(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the traceback of an error.")] = False,
+    _version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
+    ] = False,
 ) -> None:
     """Every service owns its data outright; all that leaves it is a fact on a log."""
     chosen["verbose"] = verbose
