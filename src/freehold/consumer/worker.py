@@ -35,8 +35,8 @@ BATCH_BYTES_MAX = 4 * 1024 * 1024
 
 RETRY_S_MIN = 0.1
 RETRY_S_MAX = 5.0
-# So many events as took no longer than this together may be twice as many the next time.
-QUICK_S = 1.0
+# So many events as took no longer than this together may be twice as many the next time: well within `CALLS_S_MAX`.
+QUICK_S = 2.0
 STOPPED_S_MIN = 1.0
 STOPPED_S_MAX = 30.0
 
