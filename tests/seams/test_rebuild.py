@@ -156,8 +156,9 @@ async def test_copy_of_before_is_taken_back_and_catches_up(freehold_service: Run
         await write(users, "p3", name="since")
         await running.settled(LIMIT_S)
 
-        await rebuild(running, method=Method.PREVIOUS)
+        steps = await rebuild(running, method=Method.PREVIOUS)
 
+        assert steps[-1].text == "the copy of before serves again"
         assert await marked(orders)
         assert names(await copy_of(orders)) == await rows_of(users)
 

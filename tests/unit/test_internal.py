@@ -178,7 +178,7 @@ async def test_who_asks_is_told_who_must_act(fails: str, raised: type[Exception]
 async def test_who_is_refused_is_told_so_without_the_credential() -> None:
     with serving(make_routes()) as url:
         peer = Peer("users", peer_url(url, "orders", "another key, of another service"))
-        with pytest.raises(ConfigurationError, match="users refuses who calls") as refused:
+        with pytest.raises(ConfigurationError, match=r"users refuses who calls: .*FREEHOLD_INTERNAL_KEY") as refused:
             await asyncio.to_thread(peer.ask, "tell", Asked(), Counted)
         peer.close()
 

@@ -111,7 +111,10 @@ class Rebuild:
             yield step
         await self._note_seeded()
         await self._enter(Stage.DONE)
-        yield self._step("the rebuilt copy serves", done=self._work.rows, total=self._work.rows)
+        serves = (
+            "the copy of before serves again" if self._work.method is Method.PREVIOUS else "the rebuilt copy serves"
+        )
+        yield self._step(serves, done=self._work.rows, total=self._work.rows)
 
     # Building.
 

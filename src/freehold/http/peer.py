@@ -128,7 +128,12 @@ def _refusal(name: str, status: int, body: bytes) -> Exception:
         detail, kind = str(problem.get("detail") or problem.get("title")), str(problem.get("type", ""))
     except (msgspec.MsgspecError, AttributeError):
         detail, kind = f"HTTP {status}", ""
-    if status in {http.client.UNAUTHORIZED, http.client.FORBIDDEN}:
+    if status == http.client.UNAUTHORIZED:
+        return ConfigurationError(
+            f"{name} refuses who calls: the credential is none that its FREEHOLD_INTERNAL_KEY makes of the caller's name "
+            f"(`freehold config credential CALLER`)"
+        )
+    if status == http.client.FORBIDDEN:
         return ConfigurationError(f"{name} refuses who calls: {detail}")
     return _error(f"{name}: {detail}", kind.rpartition(":")[2], status)
 
