@@ -18,7 +18,7 @@ from freehold.converge.work import Method, Stage
 from freehold.errors import PeerError, RebuildError
 from freehold.event import Event
 from freehold.replica import State
-from freehold.runtime.parts import make_copies
+from freehold.runtime.parts import make_copies, make_ledger
 from freehold.runtime.rebuilding import rebuild_parts
 from freehold.service import Listen, Replica, Service
 from freehold.testing import Scene, TestedService
@@ -214,6 +214,35 @@ async def test_new_field_is_served_after_a_rebuild(freehold_service: Run, subscr
             found = await copy_of(orders)
             assert await make_copies(orders, orders.replicates[0]).lacking() == []
             assert (found["p1"]["town"], found["p2"]["town"], found["p3"].get("town")) == ("Bonn", "Ulm", None)
+
+
+@pytest.mark.parametrize("subscriber", PRODUCTS)
+async def test_copy_that_takes_over_while_a_consumer_claims_is_kept_whole(
+    freehold_service: Run, monkeypatch: pytest.MonkeyPatch, subscriber: str
+) -> None:
+    """What the consumer knows of its copy is no older than its claim: it has the new field, and so must each event."""
+    has_begun, has_switched = asyncio.Event(), asyncio.Event()
+    users, before, orders = people("postgres"), readers(subscriber, ContactBefore), readers(subscriber)
+    claim = type(make_ledger(orders)).claim
+
+    async def claim_late(self: Any, *place: Any) -> Any:
+        has_begun.set()
+        await has_switched.wait()
+        return await claim(self, *place)
+
+    async with freehold_service(users):
+        async with freehold_service(before) as running:
+            await write_many(users, 3)
+            await running.settled(LIMIT_S)
+        monkeypatch.setattr(type(make_ledger(orders)), "claim", claim_late)
+        async with freehold_service(orders) as running:
+            await has_begun.wait()
+            await rebuild(running)
+            has_switched.set()
+            await write(users, "p1", name="moved", town="Bonn")
+            await running.settled(LIMIT_S)
+
+            assert (await copy_of(orders))["p1"]["town"] == "Bonn"
 
 
 @pytest.mark.parametrize("subscriber", PRODUCTS)

@@ -260,10 +260,12 @@ class Consumer:
 
     async def _claim_each(self, topic_id: str, partitions: list[int]) -> list[Claim]:
         source = self._subscription.source
-        # A rebuilt copy may have taken the place of the one that was known, and have other fields.
+        claims = [await self._ledger.claim(source, topic_id, partition) for partition in partitions]
+        # A rebuilt copy may have taken the place of the one that was known, and have other fields. Looked at behind the
+        # claim: a copy that takes over later fences it, while one that took over just before it would go unnoticed.
         for copies in self._copies:
             await copies.prepare()
-        return [await self._ledger.claim(source, topic_id, partition) for partition in partitions]
+        return claims
 
     async def _begin(self, claims: list[Claim]) -> None:
         for claim in claims:
