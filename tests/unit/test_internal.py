@@ -191,10 +191,12 @@ def test_url_that_says_nobody_is_refused(url: str) -> None:
         Peer("users", url)
 
 
-def test_nobody_there_and_an_answer_that_breaks_off_are_passing() -> None:
+@pytest.mark.parametrize("sent", [b'11\r\n{"number":0}\n{"nu\r\n', b'd\r\n{"number":0}\n\r\n', b'd\r\n{"numb', b""])
+def test_nobody_there_and_an_answer_that_breaks_off_are_passing(sent: bytes) -> None:
+    """Behind a whole line, too: what was killed amid its work has not come to its end."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         peer = Peer("users", peer_url(f"http://127.0.0.1:{listener.getsockname()[1]}", OPERATOR, KEY))
-        thread = threading.Thread(target=break_off, args=(listener,))
+        thread = threading.Thread(target=break_off, args=(listener, sent))
         thread.start()
         with pytest.raises(PeerError, match="broke off its answer to count"):
             list(peer.lines("count", Asked(2), Counted, limit_s=5))
@@ -203,12 +205,12 @@ def test_nobody_there_and_an_answer_that_breaks_off_are_passing() -> None:
         peer.ask("tell", Asked(), Counted, limit_s=1)
 
 
-def break_off(listener: socket.socket) -> None:
-    """Answer a line and a half, and go."""
+def break_off(listener: socket.socket, sent: bytes) -> None:
+    """Begin an answer, and go."""
     connection, _ = listener.accept()
     with connection:
         connection.recv(10_000)
-        connection.sendall(b'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n11\r\n{"number":0}\n{"nu\r\n')
+        connection.sendall(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + sent)
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ ANSWER_LIMIT_S = 30.0
 # A line of an answer that takes long comes at least so often.
 LINE_LIMIT_S = 120.0
 LINE_BYTES_MAX = 16 * 1024 * 1024
+READ_BYTES_MAX = 64 * 1024
 
 
 class Peer:
@@ -67,7 +68,7 @@ class Peer:
         """Ask and give the answer line by line; raises as `ask` does, also when it ends in an error."""
         response = self._post(path, body, limit_s)
         try:
-            while text := response.readline(LINE_BYTES_MAX):
+            for text in _whole_lines(response):
                 failed = _failed(text)
                 if failed is not None:
                     raise _error(f"{self.name}: {failed.error}", failed.kind)
@@ -108,6 +109,18 @@ class Peer:
             self._connection.sock.settimeout(limit_s)
         self._connection.request("POST", PREFIX + path, content, self._headers)
         return self._connection.getresponse()
+
+
+def _whole_lines(response: http.client.HTTPResponse) -> Iterator[bytes]:
+    """Split an answer into lines; raises IncompleteRead when it breaks off, which `readline` takes for its end."""
+    begun = b""
+    while content := response.read1(READ_BYTES_MAX):
+        *lines, begun = (begun + content).split(b"\n")
+        yield from lines
+        if len(begun) > LINE_BYTES_MAX:
+            raise http.client.LineTooLong("line of an answer")
+    if begun:
+        yield begun
 
 
 def peer_url(url: str, caller: str, key: str) -> str:
