@@ -29,7 +29,10 @@ START_OF_PYTHON_S = 1.5  # what the command itself takes on a busy machine, besi
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallSystem]:
-    """The system, once for all tests that leave it up; up again when one of them took it down."""
+    """The system, once for all tests that leave it up; up again when one of them took it down.
+
+    A start is what takes these tests longest: one that begins with nothing up stands behind one that ends so.
+    """
     with small_system(tmp_path_factory.mktemp("small")) as system:
         system.up()
         yield system
@@ -53,9 +56,17 @@ def test_detached_start_returns_ready_and_tells_who_answers(system: SmallSystem)
     assert all(_owner_of_listener(process["port"]) == process["pid"] for process in status.values())
 
 
-def test_demo_is_written_once(system: SmallSystem) -> None:
+def test_down_leaves_no_process_and_the_next_start_writes_no_second_demo(system: SmallSystem) -> None:
     before = system.count()
-    system.freehold("down")
+
+    down = system.freehold("down")
+
+    assert (down.code, down.output.strip()) == (0, "stopped")
+    assert system.processes() == {}
+    assert down.took_s < STOP_LIMIT_S + START_OF_PYTHON_S
+    again = system.freehold("down")
+    assert (again.code, again.output.strip()) == (0, "nothing is up here")
+    assert {process["state"] for process in system.status().values()} == {"stopped"}
 
     system.up()
 
@@ -177,15 +188,6 @@ def test_what_a_killed_supervisor_left_is_told_and_taken_over(system: SmallSyste
     assert system.count() == note_count
 
 
-def test_down_ends_what_a_killed_supervisor_left(system: SmallSystem) -> None:
-    os.kill(system.state()["pid"], signal.SIGKILL)
-
-    done = system.freehold("down")
-
-    assert (done.code, done.output.strip()) == (0, "stopped")
-    assert system.processes() == {}
-
-
 def test_start_after_everything_was_killed_keeps_the_data(system: SmallSystem) -> None:
     note_count = system.count()
     pids = [system.state()["pid"], *(process["pid"] for process in system.status().values())]
@@ -198,15 +200,13 @@ def test_start_after_everything_was_killed_keeps_the_data(system: SmallSystem) -
     assert system.note()
 
 
-def test_down_leaves_no_process_and_may_be_repeated(system: SmallSystem) -> None:
-    down = system.freehold("down")
+def test_down_ends_what_a_killed_supervisor_left(system: SmallSystem) -> None:
+    os.kill(system.state()["pid"], signal.SIGKILL)
 
-    assert (down.code, down.output.strip()) == (0, "stopped")
+    done = system.freehold("down")
+
+    assert (done.code, done.output.strip()) == (0, "stopped")
     assert system.processes() == {}
-    assert down.took_s < STOP_LIMIT_S + START_OF_PYTHON_S
-    again = system.freehold("down")
-    assert (again.code, again.output.strip()) == (0, "nothing is up here")
-    assert {process["state"] for process in system.status().values()} == {"stopped"}
 
 
 def test_busy_port_is_replaced_and_said_and_interrupt_stops_in_order(running: SmallSystem) -> None:
@@ -243,6 +243,17 @@ def test_interrupt_while_it_starts_leaves_nothing(running: SmallSystem) -> None:
     assert running.processes() == {}
 
 
+def test_busy_port_that_must_be_used_is_refused(running: SmallSystem) -> None:
+    running.freehold("down")
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        port = holder.getsockname()[1]
+        refused = running.freehold("up", str(SOURCE), "--port", f"gateway={port}")
+
+    assert refused.code == 1
+    assert f"port {port} on 127.0.0.1 is taken" in refused.errors
+    assert running.processes() == {}
+
+
 def test_second_interrupt_kills(system: SmallSystem) -> None:
     """A process that is stopped cannot end in order; the second signal does not wait for its share of the time."""
     supervisor = system.state()["pid"]
@@ -256,17 +267,6 @@ def test_second_interrupt_kills(system: SmallSystem) -> None:
 
     assert time.monotonic() - begun_at < 2.0
     wait_until(lambda: system.processes() == {}, "nothing is left")
-
-
-def test_busy_port_that_must_be_used_is_refused(running: SmallSystem) -> None:
-    running.freehold("down")
-    with socket.create_server(("127.0.0.1", 0)) as holder:
-        port = holder.getsockname()[1]
-        refused = running.freehold("up", str(SOURCE), "--port", f"gateway={port}")
-
-    assert refused.code == 1
-    assert f"port {port} on 127.0.0.1 is taken" in refused.errors
-    assert running.processes() == {}
 
 
 def test_reset_ends_what_a_killed_supervisor_left_before_it_deletes(system: SmallSystem) -> None:
