@@ -389,7 +389,7 @@ async def test_handlers_that_take_long_together_share_out_their_batch(
 ) -> None:
     """MongoDB ends a transaction after half a minute, whatever is done in it: a batch that lasted longer would never be done."""
     monkeypatch.setattr("freehold.consumer.apply.CALLS_S_MAX", 0.2)
-    monkeypatch.setattr("freehold.consumer.worker.QUICK_S", 0.1)
+    monkeypatch.setattr("freehold.consumer.together.QUICK_S", 0.1)
     transactions: list[Any] = []
 
     async def take_long(tx: Any, _event: Named) -> None:

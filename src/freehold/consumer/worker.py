@@ -25,18 +25,15 @@ from freehold.consumer.parking.queues import Aside, NoRoom
 from freehold.consumer.parking.retry import Retries, note_failure
 from freehold.consumer.position import KEEP_AGAIN_S, Position
 from freehold.consumer.progress import ConsumerProgress, PartitionProgress, PartitionState
+from freehold.consumer.together import BATCH_RECORDS_MAX, Together
 from freehold.errors import EventRejected, FencedError, PeerError
 from freehold.service import Parking
 from freehold.topic import Record
 
-# One transaction's worth. Decoding a record takes some 10 µs, so a batch keeps the service's loop for about 5 ms.
-BATCH_RECORDS_MAX = 500
 BATCH_BYTES_MAX = 4 * 1024 * 1024
 
 RETRY_S_MIN = 0.1
 RETRY_S_MAX = 5.0
-# So many events as took no longer than this together may be twice as many the next time: well within `CALLS_S_MAX`.
-QUICK_S = 2.0
 STOPPED_S_MIN = 1.0
 STOPPED_S_MAX = 30.0
 
@@ -98,8 +95,7 @@ class Worker:
         self._closing = False
         # Copies of all records before this one are written; only handlers may have yet to be called for them.
         self._copied_until = 0
-        # How many events go into one transaction at most: fewer while their handlers are slow, or fail.
-        self._together = BATCH_RECORDS_MAX
+        self._together = Together()
         # Whether the queues hold all that the lot does: not when the answer to a commit that parked something was lost.
         self._are_queues_sure = False
 
@@ -242,10 +238,10 @@ class Worker:
 
     async def _apply(self, deliveries: Sequence[Delivery], until: int) -> None:
         """Apply the deliveries; if one fails, those before it, that one by itself, and those after it."""
-        if len(deliveries) > self._together:
+        if len(deliveries) > self._together.most:
             await self._copy_all(deliveries)
-        while len(deliveries) > self._together:
-            first, deliveries = deliveries[: self._together], deliveries[self._together :]
+        while len(deliveries) > self._together.most:
+            first, deliveries = deliveries[: self._together.most], deliveries[self._together.most :]
             await self._apply(first, deliveries[0].offset)
         failure = await self._try(deliveries, until)
         if failure is None:
@@ -262,11 +258,10 @@ class Worker:
         self._copied_until = deliveries[-1].offset + 1
         number = next(n for n, delivery in enumerate(deliveries) if delivery.offset == failure.offset)
         if isinstance(failure, TookTooLong):
-            self._together = max(1, number // 2)
+            self._together.took_too_long(number)
             await self._apply(deliveries, until)
             return
-        # Where many fail, trying all that is left together again for each of them would be in vain.
-        self._together = max(1, number)
+        self._together.failed(number)
         if number > 0:
             await self._apply(deliveries[:number], failure.offset)
         after = deliveries[number + 1 :]
@@ -295,8 +290,7 @@ class Worker:
             raise
         except Exception as error:  # noqa: BLE001 -- whatever a handler raises is kept with the event
             return error
-        if time.monotonic() - began_at < QUICK_S:
-            self._together = min(BATCH_RECORDS_MAX, max(self._together, 2 * len(deliveries)))
+        self._together.went_well(len(deliveries), time.monotonic() - began_at)
         return None
 
     async def _fail(self, delivery: Delivery, failure: Exception, until: int, tries: int = 1) -> None:
