@@ -91,6 +91,8 @@ def test_dead_letters_of_all_services_are_found_and_discarded(system: SmallSyste
         "tags": ("dead", "Unreadable"),
         "marks": ("dead", "Unreadable"),
     }
+    tail = ("events", "tail", "marks.dead", "--no-follow")
+    wait_until(lambda: "died of Unreadable" in system.freehold(*tail).output, "the topic of dead letters has it")
     again = system.freehold("dead", "redrive", "--all", "--yes", "--json")
     assert (again.code, json.loads(again.output)["outcomes"]) == (1, {"failed again": 2})
     given_up = system.freehold("dead", "discard", "--all", "--yes", "--json")

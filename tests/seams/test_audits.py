@@ -67,7 +67,7 @@ async def test_drift_is_found_without_being_asked_for_and_told(freehold_scene: S
 
         await tells(keeping, 'freehold_audit_differing{replica="customers"} 1.0')
         [note] = (await verbose(keeping))["notes"]
-        assert note.startswith("1 copies in customers differ from users")
+        assert note.startswith("1 copy in customers differs from users")
         assert "freehold audit customers" in note
 
 

@@ -23,7 +23,10 @@ def register(app: typer.Typer) -> None:
 
 def tail(
     topic: Annotated[
-        str | None, typer.Argument(help="The service whose topic it is; all of them unless given.")
+        str | None,
+        typer.Argument(
+            help="The service whose topic it is (SERVICE.dead: of its dead letters); all services unless given."
+        ),
     ] = None,
     lines: Annotated[int, typer.Option("--lines", "-n", min=0, max=10_000, help="How many of the last.")] = LAST_SHOWN,
     follow: Annotated[bool, typer.Option(help="Go on with those that come. Ctrl-C ends it.")] = True,
@@ -45,13 +48,15 @@ def _addresses(topic: str | None) -> dict[str, KafkaAddress]:
     from freehold.errors import ConfigurationError
     from freehold.runtime.supervisor.report import read_state
     from freehold.topic.address import KafkaAddress
+    from freehold.topic.dead import SUFFIX
 
     place = here()
     state = read_state(place)
     services = [process.name for process in (state.processes if state else ()) if process.role == "service"]
     if state is None or state.state not in {"ready", "starting"}:
         raise ConfigurationError("no system is up here; start one: freehold up SYSTEM")
-    if topic is not None and topic not in services:
+    if topic is not None and topic.removesuffix(SUFFIX) not in services:
         raise ConfigurationError(f"{topic} is no service that is up here; there is: {', '.join(services)}")
     wanted = services if topic is None else [topic]
-    return {name: KafkaAddress.parse(place.read_environment(name)["FREEHOLD_KAFKA_URL"]) for name in wanted}
+    urls = {name: place.read_environment(name.removesuffix(SUFFIX))["FREEHOLD_KAFKA_URL"] for name in wanted}
+    return {name: KafkaAddress.parse(url) for name, url in urls.items()}

@@ -96,7 +96,8 @@ async def rest(worked_s: float) -> None:
 
 def words(replica: Replica, differing: int) -> str:
     """Say that copies differ, and what to do."""
+    copies = "copy in {} differs" if differing == 1 else "copies in {} differ"
     return (
-        f"{differing:,} copies in {replica.into} differ from {replica.of}; see which, and repair them: "
+        f"{differing:,} {copies.format(replica.into)} from {replica.of}; see which, and repair: "
         f"freehold audit {replica.into} [--repair]"
     )

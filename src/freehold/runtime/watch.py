@@ -18,7 +18,10 @@ AHEAD_RECORDS_MAX = 1_000
 
 
 class Seen(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A record as a person or a program is shown it; `problem` says why it is no event, and the rest is then empty."""
+    """A record as a person or a program is shown it.
+
+    `problem` says why it is no event, and the rest is then empty; `died` why it is a dead letter.
+    """
 
     topic: str
     partition: int
@@ -32,10 +35,11 @@ class Seen(msgspec.Struct, frozen=True, omit_defaults=True):
     traceparent: str = ""
     data: msgspec.Raw = msgspec.Raw(b"null")
     problem: str = ""
+    died: str = ""
 
     def line(self) -> str:
         """Give it as one line."""
-        where = f"{self.topic}[{self.partition}]@{self.offset}"
+        where = f"{self.topic}[{self.partition}]@{self.offset}" + (f"  died of {self.died}" if self.died else "")
         if self.problem:
             return f"{where}  no event: {self.problem}"
         return (
@@ -80,10 +84,11 @@ def _follow(address: KafkaAddress, topic: str, last: int, arrivals: queue.Queue[
 
 
 def _seen(record: Record) -> Seen:
+    died = _died(record)
     try:
         envelope, data = decode_record(record)
     except EventRejected as error:
-        return Seen(record.topic, record.partition, record.offset, problem=str(error))
+        return Seen(record.topic, record.partition, record.offset, problem=str(error), died=died)
     place = envelope.place
     return Seen(
         topic=record.topic,
@@ -97,7 +102,14 @@ def _seen(record: Record) -> Seen:
         schema=envelope.schema,
         traceparent=envelope.traceparent or "",
         data=msgspec.Raw(data) if _is_json(data) else msgspec.Raw(msgspec.json.encode(data.decode(errors="replace"))),
+        died=died,
     )
+
+
+def _died(record: Record) -> str:
+    headers = dict(record.headers)
+    told = (headers.get(name) for name in ("freehold-error-type", "freehold-error"))
+    return ": ".join(each.decode(errors="replace") for each in told if each)
 
 
 def _is_json(data: bytes) -> bool:

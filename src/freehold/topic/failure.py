@@ -37,4 +37,6 @@ def explained(doing: str, error: KafkaError) -> FreeholdError:
     text = f"{doing}: {error.str()}"
     if error.code() in REFUSED:
         return ConfigurationError(f"{text}; check the Kafka URL and the rights of its user")
+    if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+        text += "; a service makes its topic as it starts, SERVICE.dead when its first event dies; was it deleted?"
     return TopicUnavailable(text)
