@@ -209,3 +209,23 @@ def test_ids_go_to_their_services() -> None:
 
     assert found.ids == {"a": ["users:0:1", "users:1:7"], "b": ["users:0:1"]}
     assert found.filter("a") == Filter(ids=("users:0:1", "users:1:7"))
+
+
+def test_what_could_not_be_read_alike_is_counted_together_whoevers_event_it_is() -> None:
+    where = "people, partition 1, offset 7"
+    read = [
+        event(
+            1, error_type="Unreadable", error=f"{where}: people.Saved of person/ann cannot be applied: it has schema 2"
+        ),
+        event(
+            2, error_type="Unreadable", error=f"{where}: people.Saved of person/ben cannot be applied: it has schema 2"
+        ),
+        event(3, error_type="Unreadable", error=f"{where}: no ce_specversion header"),
+        event(4, error_type="LookupError", error="no such tariff: red"),
+    ]
+
+    assert [(each.reason, each.count) for each in histogram(read)] == [
+        ("Unreadable: it has schema N", 2),
+        ("LookupError: no such tariff: red", 1),
+        ("Unreadable: no ce_specversion header", 1),
+    ]

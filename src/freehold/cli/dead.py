@@ -252,8 +252,10 @@ def _as_data(service: str, line: Line) -> dict[str, Any]:
 
 
 def _row(service: str, line: Line) -> tuple[str, ...]:
+    from freehold.consumer.redrive.choose import without_place
+
     state = f"{line.state}, {line.asked} asked" if line.asked else str(line.state)
-    error = f"{line.error_type}: {line.error}".strip(": ").partition("\n")[0]
+    error = f"{line.error_type}: {without_place(line.error_type, line.error)}".strip(": ").partition("\n")[0]
     error = error if len(error) <= 80 else f"{error[:80]}..."
     age = words_of_age(line.age_s)
     return f"{service}/{line.id}", line.type, line.key, state, error, str(line.attempts), age
@@ -267,7 +269,7 @@ def _page(service: str, shown: Shown) -> Iterator[str]:
     yield f"  parked     {line.parked_at:%Y-%m-%d %H:%M:%S %Z}, {words_of_age(line.age_s)} ago"
     if line.first_failed_at and line.last_failed_at:
         first, last = f"{line.first_failed_at:%Y-%m-%d %H:%M:%S}", f"{line.last_failed_at:%Y-%m-%d %H:%M:%S}"
-        yield f"  tried      {line.attempts} times, first {first}, last {last}; redriven {line.replays} times"
+        yield f"  tried      {_times(line.attempts)}, first {first}, last {last}; redriven {_times(line.replays)}"
     for each in shown.tries[:-1]:
         yield f"             {each.at:%Y-%m-%d %H:%M:%S} {each.error_type}"
     if line.retry_at:
@@ -285,6 +287,10 @@ def _page(service: str, shown: Shown) -> Iterator[str]:
     yield f"\ndata\n{_pretty(shown.data)}"
     if shown.edited is not None:
         yield f"\nedited: tried in its place\n{_pretty(shown.edited)}"
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count:,} times"
 
 
 def _pretty(text: str | None) -> str:

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from freehold.consumer.parking import Intent, ParkedEvent, ParkedState
+from freehold.consumer.parking.decide import UNREADABLE
 from freehold.http.body import Body
 
 # What was redriven so often and came back is left out, unless it is asked for.
@@ -120,7 +121,15 @@ def reason_of(event: ParkedEvent) -> str:
     """Say what an event failed with, the same for all that failed alike."""
     if not event.error_type:
         return "behind an earlier event of its key"
-    return f"{event.error_type}: {shape(event.error)}" if event.error else event.error_type
+    error = without_place(event.error_type, event.error)
+    return f"{event.error_type}: {shape(error)}" if error else event.error_type
+
+
+def without_place(error_type: str, error: str) -> str:
+    """Give an error's message; of what could not be read, without whose event it is and where: that stands beside it."""
+    if error_type != UNREADABLE:
+        return error
+    return error.partition(" cannot be applied: ")[2] or error.partition(": ")[2] or error
 
 
 def shape(message: str) -> str:
