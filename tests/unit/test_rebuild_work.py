@@ -44,6 +44,8 @@ def test_owner_is_asked_where_the_topic_cannot_have_all(
     known: set[str], starts: dict[int, int], expected: Method
 ) -> None:
     assert choose_method(known, "t1", starts) == expected
+    assert choose_method(known, "t1", starts, made_anew="t1") is Method.OWNER
+    assert choose_method(known, "t1", starts, made_anew="t0") == expected
 
 
 @pytest.mark.parametrize(

@@ -139,7 +139,11 @@ class Rebuild:
                 await self._enter(Stage.BUILDING)
                 return extents
         starts = {partition: start for partition, (start, _) in extents.items()}
-        method = choose_method(await parts.ledger.topic_ids(self._source), identity.topic_id, starts)
+        known = await parts.ledger.topic_ids(self._source)
+        if known - {identity.topic_id}:
+            # Once the copies have taken over nothing else would tell.
+            work.made_anew = identity.topic_id
+        method = choose_method(known, identity.topic_id, starts, work.made_anew)
         work.replicas, work.method, work.topic_id = names, self._method or method, identity.topic_id
         work.cursors, work.scanned, work.rows = {}, [], 0
         for replica in self._replicas:

@@ -65,6 +65,7 @@ class Work(msgspec.Struct, kw_only=True):
         scanned: Replicas whose owner was scanned to the end.
         rows: States that were applied.
         previous: By replica, what was kept of the copy that was replaced.
+        made_anew: The topic that took the place of one that copies were made of: it lacks what was said before.
     """
 
     source: str
@@ -78,6 +79,7 @@ class Work(msgspec.Struct, kw_only=True):
     scanned: list[str] = []
     rows: int = 0
     previous: dict[str, Previous] = {}
+    made_anew: str = ""
 
     def can_go_on(self, replicas: list[str], method: Method | None, topic_id: str) -> bool:
         """Say whether what an earlier run has built is what is wanted now."""
@@ -121,7 +123,7 @@ def beside(replica: Replica, run: int) -> Replica:
     return replace(replica, into=next_name(replica.into, run), embedded_in={})
 
 
-def choose_method(known_topics: set[str], topic_id: str, starts: Mapping[int, int]) -> Method:
+def choose_method(known_topics: set[str], topic_id: str, starts: Mapping[int, int], made_anew: str = "") -> Method:
     """Choose what to build from: the topic if it has all entities, else the owner.
 
     Args:
@@ -129,9 +131,10 @@ def choose_method(known_topics: set[str], topic_id: str, starts: Mapping[int, in
         topic_id: The topic that there is now.
         starts: By partition, the first offset that it still has. Compaction alone never moves it, and keeps the newest
             event of every entity.
+        made_anew: The topic of which an earlier run found that it was made anew.
     """
     # A topic made anew does not hold what happened before; neither does one that events were deleted from.
-    has_all = known_topics <= {topic_id} and not any(starts.values())
+    has_all = known_topics <= {topic_id} and topic_id != made_anew and not any(starts.values())
     return Method.TOPIC if has_all else Method.OWNER
 
 
