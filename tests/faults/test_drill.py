@@ -90,6 +90,21 @@ def test_options_that_make_no_sense_are_refused(tmp_path: Path, arguments: list[
     assert word in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [(["--victim", "nobody"], "kill users relay"), (["--report", "/dev/null/run.json"], "/dev/null")],
+)
+def test_what_cannot_be_done_is_said_before_anything_is_started(
+    tmp_path: Path, arguments: list[str], word: str
+) -> None:
+    done = drilled("freehold", *arguments, cwd=tmp_path)
+
+    assert done.returncode == 1
+    assert word in done.stderr
+    assert "starting" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def drilled(
     module: str, *arguments: str, cwd: Path, system: str = str(SYSTEM), bugs: str = ""
 ) -> subprocess.CompletedProcess[Any]:

@@ -72,14 +72,16 @@ def drill(
     # Whoever ends us must not leave a system running.
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     workload, file = find_workload(system)
+    if report is not None:
+        _check_writable(report)
     chosen = random.SystemRandom().randrange(SEED_BELOW) if seed is None else seed
     say(f"drill of {workload.system.name}: seed {chosen}, up to {kills} kills or {minutes:g} minutes")
     with _directory(keep=keep) as place:
         stage = Stage(place.path, workload.system, str(file), is_apart=True)
+        schedule = Schedule(workload, stage.servers(), seed=chosen, only=only or (), victims=victim or ())
         if (not only or "forget" in only) and any(each.store.kind == "mongo" for each in workload.system.services):
             make_small_log(stage.place)
         with _running(stage), Trial(stage, workload, seed=chosen, writes_per_s=writes) as trial:
-            schedule = Schedule(workload, stage.servers(), seed=chosen, only=only or (), victims=victim or ())
             with _shown() as show:
                 made = Drill(trial, schedule, Extent(kills, minutes), show)
                 made.run()
@@ -104,7 +106,10 @@ def _directory(*, keep: bool) -> Iterator[_Kept]:
     try:
         yield kept
     except BaseException:
-        say(f"data and logs are kept in {kept.path}")
+        if any(kept.path.iterdir()):
+            say(f"data and logs are kept in {kept.path}")
+        else:
+            kept.path.rmdir()
         raise
     limit = time.monotonic() + REMOVED_S
     while not kept.is_kept and kept.path.exists() and time.monotonic() < limit:
@@ -148,11 +153,21 @@ def _line(progress: Progress) -> str:
     )
 
 
+def _check_writable(file: Path) -> None:
+    """Find out before a drill of hours whether its report can be kept."""
+    from freehold.errors import ConfigurationError
+
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.open("a").close()
+    except OSError as error:
+        raise ConfigurationError(f"the report cannot be written: {error}") from None
+
+
 def _tell(found: Report, file: Path | None, *, json: bool) -> None:
     import msgspec
 
     if file is not None:
-        file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n")
     if json:
         print_json(found)

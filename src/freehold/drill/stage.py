@@ -16,7 +16,7 @@ from freehold.drill.waiting import wait_until
 from freehold.errors import DrillError, StartError
 from freehold.runtime.embedded.ports import LOOPBACK, reserve_port
 from freehold.runtime.supervisor.child import is_ready
-from freehold.runtime.supervisor.plan import ALONE, KAFKA, parts_of
+from freehold.runtime.supervisor.plan import ALONE, KAFKA, assign_servers, parts_of
 from freehold.runtime.supervisor.report import read_state
 from freehold.runtime.supervisor.state import PROCESSES, Place, ProcessState, SystemState
 from freehold.service import Service, System
@@ -120,8 +120,8 @@ class Stage:
         return [*self.servers(), *(service.name for service in self.system.services), *parts, *gateway]
 
     def servers(self) -> list[str]:
-        """Name the servers."""
-        return sorted({*self.place.read_servers().values(), KAFKA})
+        """Name the servers, also before they are up."""
+        return sorted({*assign_servers(self.system, self.place.read_servers(), ()).values(), KAFKA})
 
     def server_of(self, service: Service) -> str:
         """Name the server that a service's data is on."""
