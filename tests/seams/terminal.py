@@ -13,7 +13,12 @@ LIMIT_S = 60.0
 CTRL_C = "\x03"
 CTRL_D = "\x04"
 # Forking is for a process without threads: this one does nothing else, and ends as the command did.
-_ON_A_TERMINAL = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])) % 256)"
+# Tests that run in the background of a shell ignore interrupts, and what they start would, too.
+_ON_A_TERMINAL = """
+import os, pty, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])) % 256)
+"""
 
 
 class Terminal:

@@ -44,8 +44,13 @@ def test_nobody_is_asked_where_nobody_can_answer(capsys: pytest.CaptureFixture[s
 
 
 def test_interrupted_command_says_how_to_go_on(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(typer.Exit) as ended, interruptible("the same command goes on"):
-        signal.raise_signal(signal.SIGINT)
+    # Tests that run in the background of a shell ignore interrupts.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(typer.Exit) as ended, interruptible("the same command goes on"):
+            signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
     assert ended.value.exit_code == 130
     assert capsys.readouterr().err == "interrupted; the same command goes on\n"
