@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any
 
+from freehold.cancel import end_tasks
 from freehold.consumer import Claim, Ledger
 from freehold.consumer.apply import Applier
 from freehold.consumer.batch import Subscription
@@ -122,7 +123,7 @@ class Consumer:
         """
         self._ending.set()
         self._has_room.set()
-        self._watching.cancel()
+        await end_tasks([self._watching])
         await asyncio.to_thread(self._thread.join, timeout_s)
         for _, task in self._workers.values():
             task.cancel()

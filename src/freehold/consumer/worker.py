@@ -16,6 +16,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 
+from freehold.cancel import end_tasks
 from freehold.consumer import Claim, Ledger
 from freehold.consumer.apply import Applier, HandlerFailed, HandlerTimeout, HandlerWaits, TookTooLong
 from freehold.consumer.batch import Delivery, Subscription, size_of, take_batch
@@ -137,8 +138,7 @@ class Worker:
         try:
             await self._apply_until_closed()
         finally:
-            retrying.cancel()
-            await asyncio.gather(retrying, return_exceptions=True)
+            await end_tasks([retrying])
 
     async def _apply_until_closed(self) -> None:
         while True:

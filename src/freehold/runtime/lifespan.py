@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from freehold.cancel import end_tasks
 from freehold.errors import StartError
 from freehold.service import Application
 
@@ -49,8 +50,7 @@ class Lifespan:
             return
         self._to_app.put_nowait({"type": "lifespan.shutdown"})
         await asyncio.wait({self._task}, timeout=STOP_S)
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        await end_tasks([self._task])
         self._task = None
 
     async def _run(self) -> None:

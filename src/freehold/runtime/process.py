@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 import uvloop
 
+from freehold.cancel import end_tasks
 from freehold.errors import ConfigurationError
 from freehold.http.edge import Edge
 from freehold.runtime.export import export_metrics, metrics_interval_s
@@ -170,8 +171,7 @@ async def _unless(stopping: asyncio.Event, work: Coroutine[Any, Any, Any]) -> bo
     if task.done():
         task.result()
         return True
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    await end_tasks([task])
     return False
 
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Collection
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from freehold.cancel import end_tasks
 from freehold.consumer.parking.among import parked_among
 from freehold.errors import FreeholdError, PeerError, StoreUnavailable
 from freehold.http.edge import Edge, Limits
@@ -135,9 +136,7 @@ class RunningService:
     async def stop(self) -> None:
         """Stop consumers and relay, then close the store; each within its bound, and whatever fails on the way."""
         self.health.phase = "stopping"
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_tasks(self._tasks)
         bound_s = EVENTS_STOP_S + CLOSE_S
         stops = [_bounded("consumer", consumer.stop(EVENTS_STOP_S), bound_s) for consumer in self.consumers.values()]
         if self.relay is not None:
