@@ -3,92 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from confluent_kafka import Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 
-from freehold.consumer.loop import Consumer
 from freehold.consumer.progress import ConsumerState, PartitionState
 from freehold.runtime.embedded.kafka import KafkaServer
 from freehold.runtime.provision.secrets import Secrets
 from freehold.service import Parking, Replica, Service
-from freehold.testing import Scene, TestedService
-from freehold.topic.address import KafkaAddress
-from freehold.topic.admin import Topics
+from freehold.testing import Scene
 from freehold.topic.partition import partition_of
-from tests.seams.pair import (
-    PRODUCTS,
-    Customer,
-    copies,
-    delete,
-    effects,
-    owner,
-    subscriber,
-    update,
-    update_many,
+from tests.seams.consuming import (
+    IDS,
+    LIMIT_S,
+    PARTITIONS,
+    Run,
+    consumer_of,
+    cut_connections,
+    set_positions,
+    until,
+    write_raw,
 )
-from tests.seams.thorough import PAIRS
+from tests.seams.pair import PRODUCTS, Customer, copies, delete, effects, owner, subscriber, update, update_many
+from tests.seams.thorough import EITHER, PAIRS
 
 pytestmark = pytest.mark.services
-
-LIMIT_S = 40.0
-PARTITIONS = 3
-IDS = [f"u{number}" for number in range(20)]
-Run = Callable[..., Any]
-
-
-async def until(condition: Callable[[], Awaitable[bool] | bool], what: Callable[[], object]) -> None:
-    """Wait for a named condition."""
-    try:
-        async with asyncio.timeout(LIMIT_S):
-            while True:
-                met = condition()
-                if met if isinstance(met, bool) else await met:
-                    return
-                await asyncio.sleep(0.02)
-    except TimeoutError:
-        raise AssertionError(f"not within {LIMIT_S} s: {what()}") from None
-
-
-async def consumer_of(running: TestedService) -> Consumer:
-    await until(lambda: "users" in running.running.consumers, lambda: "the consumer is started")
-    found: Consumer = running.running.consumers["users"]
-    return found
-
-
-async def set_positions(service: Service, offset: int | None, partitions: Sequence[int] = range(PARTITIONS)) -> None:
-    """Write these positions behind the consumer's back, as a restored backup would."""
-    store = service.store
-    if store.kind == "postgres":
-        change = "UPDATE freehold.positions SET next_offset = $1 WHERE partition = ANY($2)"
-        await store.pool.execute(change, offset, list(partitions))
-    else:
-        which = {"_id.partition": {"$in": list(partitions)}}
-        await store["freehold_positions"].update_many(which, {"$set": {"next_offset": offset}})
-
-
-def admin_of(scene: Scene) -> tuple[AdminClient, str]:
-    """Give an administrator of the test's Kafka, and the name of the users topic."""
-    address = KafkaAddress.parse(scene.servers.admin_url("kafka"))
-    return AdminClient({**address.client_config()}), f"{scene.namespace}_users"
-
-
-async def write_raw(scene: Scene, key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes]]) -> None:
-    """Put on the topic what no relay of ours would."""
-    address = KafkaAddress.parse(scene.servers.admin_url("kafka"))
-    producer = Producer({**address.client_config(), "partitioner": "murmur2_random"})
-    producer.produce(f"{scene.namespace}_users", value, key, headers=headers)  # type: ignore[arg-type]
-    assert await asyncio.to_thread(producer.flush, LIMIT_S) == 0
 
 
 @pytest.mark.parametrize(("owning", "reading"), PAIRS)
@@ -150,85 +95,6 @@ async def test_record_that_is_no_event_stops_its_partition_and_says_why_if_told_
         assert said in consumer.progress.partitions[partition].error
         report = (await reader.client.get("/readyz?verbose", headers={"accept": "application/json"})).json()
         assert said in json.dumps(report["consumers"])
-
-
-@contextlib.asynccontextmanager
-async def applied_and_closed(freehold_service: Run, reading: str) -> AsyncIterator[Service]:
-    """Give a subscriber that has applied ten events of one user and is not running."""
-    users, orders = owner("mongo"), subscriber(reading)
-    async with freehold_service(users) as running:
-        async with freehold_service(orders):
-            for version in range(1, 11):
-                await users.store.transact(update, "u3", version)
-            await running.settled()
-        yield orders
-
-
-async def stopped_reason(freehold_service: Run, orders: Service) -> str:
-    async with freehold_service(orders) as reader:
-        consumer = await consumer_of(reader)
-        await until(lambda: consumer.progress.state is ConsumerState.STOPPED, lambda: consumer.progress)
-        assert await effects(orders) == {"u3": list(range(1, 11))}
-        assert (await reader.client.get("/readyz")).status_code == 200  # the API goes on
-        return consumer.progress.error
-
-
-@pytest.mark.parametrize("reading", PRODUCTS)
-async def test_topic_made_anew_is_not_read(freehold_service: Run, freehold_scene: Scene, reading: str) -> None:
-    async with applied_and_closed(freehold_service, reading) as orders:
-        admin, topic = admin_of(freehold_scene)
-        await make_anew(admin, topic, freehold_scene)
-
-        assert "was made anew" in await stopped_reason(freehold_service, orders)
-
-
-async def make_anew(admin: AdminClient, topic: str, scene: Scene) -> None:
-    topics = Topics(KafkaAddress.parse(scene.servers.admin_url("kafka")))
-    await asyncio.to_thread(admin.delete_topics([topic])[topic].result, LIMIT_S)
-    await until(lambda: topics.identify_or_none(topic) is None, lambda: "the topic is gone")
-    await asyncio.to_thread(topics.ensure, topic, owner("mongo").topic)
-
-
-async def test_topic_made_anew_under_a_running_consumer_stops_it(freehold_service: Run, freehold_scene: Scene) -> None:
-    users, orders = owner("mongo"), subscriber("mongo")
-    async with freehold_service(users) as running, freehold_service(orders) as reader:
-        await users.store.transact(update_many, IDS, 1)
-        await running.settled()
-        consumer = await consumer_of(reader)
-        await make_anew(*admin_of(freehold_scene), freehold_scene)
-        await until(lambda: consumer.progress.state is ConsumerState.STOPPED, lambda: consumer.progress)
-
-        assert "was made anew" in consumer.progress.error
-
-
-async def compact_no_more(scene: Scene) -> None:
-    """Let the users topic take records without a key, and lose its oldest."""
-    admin, topic = admin_of(scene)
-    policy = ConfigEntry("cleanup.policy", "delete", incremental_operation=AlterConfigOpType.SET)
-    change = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=[policy])
-    await asyncio.to_thread(admin.incremental_alter_configs([change])[change].result, LIMIT_S)
-
-
-async def test_positions_before_the_logs_start_are_events_that_expired_unread(
-    freehold_service: Run, freehold_scene: Scene
-) -> None:
-    async with applied_and_closed(freehold_service, "postgres") as orders:
-        admin, topic = admin_of(freehold_scene)
-        await compact_no_more(freehold_scene)
-        place = TopicPartition(topic, partition_of(b"user/u3", PARTITIONS), 5)
-        await asyncio.to_thread(admin.delete_records([place])[place].result, LIMIT_S)
-        async with freehold_service(orders, only="api"):
-            await set_positions(orders, 3, [place.partition])
-
-        assert "events expired unread" in await stopped_reason(freehold_service, orders)
-
-
-async def test_positions_after_the_logs_end_are_a_truncated_log(freehold_service: Run) -> None:
-    async with applied_and_closed(freehold_service, "mongo") as orders:
-        async with freehold_service(orders, only="api"):
-            await set_positions(orders, 1_000)
-
-        assert "the log was truncated" in await stopped_reason(freehold_service, orders)
 
 
 @pytest.mark.parametrize("reading", PRODUCTS)
@@ -340,23 +206,6 @@ async def test_connections_cut_while_committing_take_effect_once(
         assert await effects(orders) == {user_id: list(range(1, 31)) for user_id in IDS}
 
 
-async def cut_connections(scene: Scene, orders: Service) -> None:
-    """End all that the subscriber has open in its store, from outside."""
-    name = f"{scene.namespace}_orders"
-    if orders.store.kind == "postgres":
-        import asyncpg
-
-        connection = await asyncpg.connect(scene.servers.admin_url("postgres"))
-        await connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", name)
-        await connection.close()
-    else:
-        from pymongo import AsyncMongoClient
-
-        client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(scene.servers.admin_url("mongo"))
-        async with client:
-            await client.admin.command("killAllSessions", [{"user": name, "db": name}])
-
-
 @pytest.fixture
 def own_kafka(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KafkaServer]:
     """Let the test's services use a Kafka that the test may kill."""
@@ -367,7 +216,7 @@ def own_kafka(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kafka
     server.stop(10)
 
 
-@pytest.mark.parametrize("reading", PRODUCTS)
+@pytest.mark.parametrize("reading", EITHER)
 async def test_killed_kafka_is_waited_for_and_nothing_is_lost_or_doubled(
     own_kafka: KafkaServer, freehold_service: Run, reading: str
 ) -> None:

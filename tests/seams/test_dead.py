@@ -30,9 +30,10 @@ from freehold.runtime.parts import make_copies, make_ledger, make_lot, make_roun
 from freehold.service import Service
 from freehold.testing import TestedService
 from tests.runtime.small_system import environment
+from tests.seams.consuming import Run, until
 from tests.seams.pair import PRODUCTS, Named, copies, effects, owner, update, update_many
-from tests.seams.test_consumer import Run, until
-from tests.seams.test_parking import NEVER_AGAIN, Poison, parked, parking, until_effects, until_parked
+from tests.seams.parked import NEVER_AGAIN, Poison, parked, parking, until_effects, until_parked
+from tests.seams.thorough import EITHER
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(240)]
 
@@ -225,7 +226,7 @@ async def test_interrupted_redrive_goes_on_with_what_was_chosen_and_asks_for_not
             assert "no redrive was interrupted" in (await dead("redrive", "--resume"))[2]
 
 
-@pytest.mark.parametrize("reading", PRODUCTS)
+@pytest.mark.parametrize("reading", EITHER)
 async def test_hundreds_are_redriven_by_a_command_that_is_killed_and_one_that_goes_on(
     freehold_service: Run, reading: str
 ) -> None:

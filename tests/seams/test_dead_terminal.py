@@ -13,11 +13,11 @@ import pytest
 
 from freehold.runtime.parts import make_rounds
 from freehold.service import Service
+from tests.seams.consuming import Run
 from tests.seams.pair import owner
+from tests.seams.parked import NEVER_AGAIN, Poison, parked, parking, until_effects, until_parked
 from tests.seams.terminal import CTRL_C, CTRL_D, on_terminal
-from tests.seams.test_consumer import Run
 from tests.seams.test_dead import Command, die
-from tests.seams.test_parking import NEVER_AGAIN, Poison, parked, parking, until_effects, until_parked
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(300)]
 

@@ -22,10 +22,10 @@ from freehold.runtime.parts import make_copies, make_ledger
 from freehold.runtime.rebuilding import rebuild_parts
 from freehold.service import Listen, Replica, Service
 from freehold.testing import Scene, TestedService
+from tests.seams.consuming import admin_of, make_anew
 from tests.seams.pair import PRODUCTS
+from tests.seams.parked import parked, until_parked
 from tests.seams.people import NAMES, Contact, ContactBefore, copy_of, freehold, people, readers, write, write_many
-from tests.seams.test_consumer import admin_of, make_anew
-from tests.seams.test_parking import parked, until_parked
 from tests.seams.thorough import PAIRS, SEEDS
 from tests.seams.waiting import LIMIT_S, until
 

@@ -11,9 +11,9 @@ import pytest
 from freehold.consumer.progress import ConsumerState
 from freehold.service import System
 from freehold.testing import Scene
+from tests.seams.consuming import IDS, admin_of, consumer_of, make_anew
 from tests.seams.pair import PRODUCTS, effects, owner, subscriber, update_many
 from tests.seams.people import freehold
-from tests.seams.test_consumer import IDS, admin_of, consumer_of, make_anew
 from tests.seams.waiting import LIMIT_S, until
 
 Run = Callable[..., Any]
