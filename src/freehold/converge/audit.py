@@ -175,18 +175,24 @@ class Audit:
 
     async def _compare_embedded(self, rows: CopyRows) -> AsyncIterator[Progress | Finding]:
         """Hold what is embedded against the replica's own row, and what differs against the owner."""
-        after, done = None, 0
-        while part := await rows.scan(after, PART_ROWS):
-            start = time.monotonic()
-            copies = {row.key: row for row in await self._own.find(sorted({row.entity_id for row in part}))}
-            self._suspects += [row.key for row in part if self._is_suspect(row, copies.get(row.entity_id))]
-            after, done = part[-1].key, done + len(part)
-            async for finding in self._settle_lots(rows):
+        done = 0
+        # The next part is read while this one is compared.
+        ahead = asyncio.create_task(rows.scan(None, PART_ROWS))
+        try:
+            while part := await ahead:
+                start = time.monotonic()
+                ahead = asyncio.create_task(rows.scan(part[-1].key, PART_ROWS))
+                copies = {row.key: row for row in await self._own.find(sorted({row.entity_id for row in part}))}
+                self._suspects += [row.key for row in part if self._is_suspect(row, copies.get(row.entity_id))]
+                done += len(part)
+                async for finding in self._settle_lots(rows):
+                    yield finding
+                yield Progress(rows.where, done)
+                await self._take_rest(start)
+            async for finding in self._settle_lots(rows, is_last=True):
                 yield finding
-            yield Progress(rows.where, done)
-            await self._take_rest(start)
-        async for finding in self._settle_lots(rows, is_last=True):
-            yield finding
+        finally:
+            ahead.cancel()
 
     def _is_suspect(self, row: CopyRow, copy: CopyRow | None) -> bool:
         if row.entity_id in self._found:

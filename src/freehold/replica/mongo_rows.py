@@ -86,7 +86,7 @@ class MongoCopyRows:
         fields = {name: copy.get(name) for name in self._fields}
         if deleted:
             fields = {name: value for name, value in copy.items() if name not in _BESIDE and value is not None}
-        place = Place(*(int(copy.get(name) or 0) for name in ("epoch", "version", "index")))
+        place = Place(int(copy.get("epoch") or 0), int(copy.get("version") or 0), int(copy.get("index") or 0))
         return CopyRow(self._dump(document["_id"]), entity_id, place, deleted, fields)
 
     def _at(self, place: Place) -> Document:

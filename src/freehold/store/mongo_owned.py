@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
@@ -121,6 +122,8 @@ async def _next_repair(tx: MongoTransaction) -> int:
 
 def dump_key(key: object) -> str:
     """Write a key of any type as text that `load_key` reads."""
+    if isinstance(key, str):
+        return json.dumps(key)  # the same, for most keys, at a fraction of the cost
     return json_util.dumps(key, json_options=_JSON)
 
 

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from freehold.runtime.running import Part, RunningService
     from freehold.runtime.server import Server
 
-SETTLED_S = 20.0
+# Longer than a consumer waits for its group to let it in, before it leaves and joins again (JOIN_LIMIT_S in topic/reader.py).
+SETTLED_S = 45.0
 _POLL_S = 0.01
 _POLL_S_MAX = 0.1  # whoever waits long, for a group to be joined, should not keep the servers from it by asking
 
