@@ -10,6 +10,7 @@ from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator, Mapping
 
 LIMIT_S = 60.0
+PRESSED_AGAIN_S = 5.0
 CTRL_C = "\x03"
 CTRL_D = "\x04"
 # Forking is for a process without threads: this one does nothing else, and ends as the command did.
@@ -41,6 +42,14 @@ class Terminal:
         """Type it."""
         assert self._process.stdin is not None
         self._process.stdin.write(text.encode())
+
+    async def ends_when_interrupted(self) -> int:
+        """Press Ctrl-C until it has ended: Python loses one that comes between its prompt and the read behind that."""
+        ending = asyncio.create_task(self.ends())
+        while not ending.done():
+            self.type(CTRL_C)
+            await asyncio.wait({ending}, timeout=PRESSED_AGAIN_S)
+        return await ending
 
     async def ends(self) -> int:
         """Wait until the command has ended, read the rest, and give its exit code."""

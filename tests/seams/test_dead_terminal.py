@@ -55,6 +55,8 @@ async def test_question_is_asked_and_nothing_is_done_without_a_yes(freehold_serv
 async def answered(arguments: list[str], question: str, answer: str, variables: Mapping[str, str]) -> tuple[int, str]:
     async with on_terminal(["dead", *arguments], variables) as terminal:
         await terminal.shows(question)
+        if answer == CTRL_C:
+            return await terminal.ends_when_interrupted(), terminal.shown
         terminal.type(answer)
         return await terminal.ends(), terminal.shown
 
