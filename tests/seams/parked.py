@@ -12,7 +12,7 @@ from freehold.runtime.parts import make_lot
 from freehold.service import Parking, Service
 from freehold.topic.partition import partition_of
 from tests.seams.consuming import IDS, until
-from tests.seams.pair import Named, copies, effects, subscriber
+from tests.seams.pair import Named, copies, effects, subscriber, update
 
 QUICK = Parking(at_once=1, attempts=4, back_off_s=(0.05, 0.2))
 # Tried again so late that a test ends before.
@@ -60,6 +60,15 @@ async def until_parked(service: Service, states: dict[str, list[str]]) -> list[P
 
     await until(as_expected, lambda: found)
     return found
+
+
+async def parked_first(users: Service, orders: Service) -> ParkedEvent:
+    """Write u3 once, whose handler refuses it, and give the event whole, as it is parked."""
+    await users.store.transact(update, "u3", 1)
+    [light] = await until_parked(orders, {"user/u3": ["failed"]})
+    event = await lot_of(orders).find("users", light.id.partition, light.id.offset)
+    assert event is not None
+    return event
 
 
 async def until_effects(service: Service, expected: dict[str, list[int]]) -> None:

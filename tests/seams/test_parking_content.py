@@ -24,6 +24,7 @@ from tests.seams.parked import (
     headers_of,
     lot_of,
     parked,
+    parked_first,
     parking,
     until_asked_for_nothing,
     until_copies,
@@ -143,10 +144,7 @@ async def test_what_is_left_of_a_topic_that_is_no_more_can_be_discarded(freehold
     users, orders = owner("mongo"), parking(reading, Poison("u3"), ONCE)
     async with freehold_service(users):
         async with freehold_service(orders):
-            await users.store.transact(update, "u3", 1)
-            [light] = await until_parked(orders, {"user/u3": ["failed"]})
-            event = await lot_of(orders).find("users", light.id.partition, light.id.offset)
-            assert event is not None
+            event = await parked_first(users, orders)
             former = msgspec.structs.replace(event, id=event.id._replace(topic_id="former", offset=999))
             await orders.store.transact(lot_of(orders).park, [former])
         async with freehold_service(orders):
@@ -154,7 +152,7 @@ async def test_what_is_left_of_a_topic_that_is_no_more_can_be_discarded(freehold
             await until_asked_for_nothing(orders)
             await ask(orders, former, Intent.DISCARD)
             [left] = await until_parked(orders, {"user/u3": ["failed"]})
-            assert left.id == light.id
+            assert left.id == event.id
 
 
 @pytest.mark.parametrize("reading", PRODUCTS)
@@ -163,10 +161,7 @@ async def test_erasure_clears_what_is_left_of_a_topic_that_is_no_more(freehold_s
     users, orders = owner("mongo"), parking(reading, Poison("u3"), ONCE)
     async with freehold_service(users):
         async with freehold_service(orders):
-            await users.store.transact(update, "u3", 1)
-            [light] = await until_parked(orders, {"user/u3": ["failed"]})
-            event = await lot_of(orders).find("users", light.id.partition, light.id.offset)
-            assert event is not None
+            event = await parked_first(users, orders)
             lost = [
                 msgspec.structs.replace(event, id=event.id._replace(topic_id="former", partition=n)) for n in (0, 9)
             ]

@@ -31,6 +31,7 @@ from tests.seams.parked import (
     ask,
     headers_of,
     lot_of,
+    parked_first,
     parking,
     until_effects,
     until_parked,
@@ -171,10 +172,7 @@ async def test_parked_event_that_two_try_at_once_takes_effect_once(freehold_serv
     """A process that does not know yet that its partition was taken from it tries what its successor tries."""
     users, orders = owner("mongo"), parking(reading, Poison("u3"), ONCE)
     async with freehold_service(users), freehold_service(orders):
-        await users.store.transact(update, "u3", 1)
-        [light] = await until_parked(orders, {"user/u3": ["failed"]})
-        event = await lot_of(orders).find("users", light.id.partition, light.id.offset)
-        assert event is not None
+        event = await parked_first(users, orders)
         at_work = subscriber(reading)
         subscription = Subscription(at_work, "users")
         applier = Applier(
