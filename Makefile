@@ -19,7 +19,8 @@ up: install ## install what is missing, then run the reference system (Ctrl-C st
 test: install-dev ## everything that CI runs: style, types, layers, tests, faults
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/mypy
+	# Java's archive is made beside mypy, or every Kafka of the tests would start without it.
+	$(BIN)/python -m freehold.runtime.embedded.training & $(BIN)/mypy && wait
 	$(BIN)/lint-imports
 	# Four at a time, also on two cores, since many tests wait; the faults alone, since they measure how long recovery takes.
 	# In the order of tests/conftest.py: pytest-xdist's own begins with the files of most tests, which are quick ones.

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from freehold.runtime.embedded import archive
 from freehold.runtime.embedded.libraries import fetch_jars
 from tests.runtime.conftest import KINDS, STOP_TIMEOUT_S, Place, wait_until
 
@@ -14,12 +15,14 @@ pytestmark = pytest.mark.services
 
 TRAINING = "freehold.runtime.embedded.training"
 # At the priority of everybody else: at its own it would wait for all tests beside it.
-MAKE = f"import os, runpy; os.nice = lambda _: 0; runpy.run_module({TRAINING!r}, run_name='__main__')"
+CODE = f"import os, runpy; os.nice = lambda _: 0; runpy.run_module({TRAINING!r}, run_name='__main__')"
+TRAIN = (sys.executable, "-c", CODE)
 
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache that has the jars, and no archive."""
+    monkeypatch.setattr(archive, "TRAIN", TRAIN)
     jars = fetch_jars(lambda _: None)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     folder = tmp_path / "cache" / "freehold" / "jars"
@@ -47,6 +50,7 @@ def family(parent: int) -> dict[int, str]:
     return {pid: commands[pid] for pid in found - {parent}}
 
 
+@pytest.mark.timeout(200)
 def test_stop_ends_the_training_and_all_that_it_started(place: Place, cache: Path) -> None:
     server = place.server(KINDS["kafka"])
     server.start(place.said.append)
@@ -54,7 +58,7 @@ def test_stop_ends_the_training_and_all_that_it_started(place: Place, cache: Pat
     def trained() -> dict[int, str]:
         return {pid: its for pid, its in family(os.getpid()).items() if "freehold-training-" in its or TRAINING in its}
 
-    wait_until(lambda: any("kafka.Kafka" in its for its in trained().values()), "the training of a broker", 60)
+    wait_until(lambda: any("kafka.Kafka" in its for its in trained().values()), "the training of a broker", 90)
     during = trained()
     server.stop(STOP_TIMEOUT_S)
     left = {pid for pid in during if (Path("/proc") / str(pid)).exists()}
@@ -66,10 +70,10 @@ def test_stop_ends_the_training_and_all_that_it_started(place: Place, cache: Pat
 
 @pytest.mark.timeout(400)
 def test_archive_is_made_once_and_used_from_then_on(place: Place, cache: Path) -> None:
-    first = subprocess.run([sys.executable, "-c", MAKE], capture_output=True, text=True, check=False, timeout=300)
+    first = subprocess.run(TRAIN, capture_output=True, text=True, check=False, timeout=300)
     made = list((cache / "archives").glob("*.aot"))
     written_at = [file.stat().st_mtime_ns for file in made]
-    second = subprocess.run([sys.executable, "-c", MAKE], capture_output=True, text=True, check=True, timeout=60)
+    second = subprocess.run(TRAIN, capture_output=True, text=True, check=True, timeout=60)
     server = place.server(KINDS["kafka"])
     server.start(place.said.append)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from freehold.runtime.embedded.libraries import find_cache
 
 STOP_TIMEOUT_S = 2.0
+TRAIN = (sys.executable, "-m", "freehold.runtime.embedded.training")
 
 
 class Archive:
@@ -41,7 +42,7 @@ class Archive:
             return
         with log.open("ab") as output:
             self._training = subprocess.Popen(
-                [sys.executable, "-m", "freehold.runtime.embedded.training", "--while-open"],
+                [*TRAIN, "--while-open"],
                 stdin=subprocess.PIPE,  # closed when this process is gone, however it went
                 stdout=output,
                 stderr=subprocess.STDOUT,
