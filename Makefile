@@ -22,13 +22,13 @@ test: install-dev ## everything that CI runs: style, types, layers, tests, fault
 	# Java's archive is made beside mypy, or every Kafka of the tests would start without it.
 	$(BIN)/python -m freehold.runtime.embedded.training & $(BIN)/mypy && wait
 	$(BIN)/lint-imports
-	# Four at a time, also on two cores, since many tests wait; the faults alone, since they measure how long recovery takes.
+	# Five at a time, also on two cores, since many tests wait; the faults alone, since they measure how long recovery takes.
 	# In the order of tests/conftest.py: pytest-xdist's own begins with the files of most tests, which are quick ones.
-	$(BIN)/pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder --ignore tests/faults
+	$(BIN)/pytest --numprocesses 5 --dist loadfile --no-loadscope-reorder --ignore tests/faults
 	$(BIN)/pytest tests/faults
 
 test-long: install-dev ## the tests of the seams with all the seeds, places and pairs that they know
-	FREEHOLD_THOROUGH=1 $(BIN)/pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder tests/seams
+	FREEHOLD_THOROUGH=1 $(BIN)/pytest --numprocesses 5 --dist loadfile --no-loadscope-reorder tests/seams
 
 drill: install ## kill, stop and starve the reference system (KILLS=250 MINUTES=30 SEED=7), and compare everything
 	$(BIN)/freehold drill $(SYSTEM) --kills $(or $(KILLS),250) --minutes $(or $(MINUTES),30) $(if $(SEED),--seed $(SEED))

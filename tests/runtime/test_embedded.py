@@ -16,7 +16,7 @@ from freehold.errors import ConfigurationError, StartError
 from freehold.runtime.embedded.orphans import find_processes
 from freehold.runtime.embedded.ports import LOOPBACK
 from freehold.runtime.embedded.process import ServerProcess
-from tests.runtime.conftest import KINDS, STOP_TIMEOUT_S, Kind, Place, Server, kill, wait_until
+from tests.runtime.conftest import KINDS, STOP_TIMEOUT_S, Kind, Place, Server, kill, targets, wait_until
 
 TOGETHER_S = 90.0  # generous: the decision page has what was measured on an idle machine
 
@@ -211,10 +211,10 @@ def test_three_servers_start_together(place: Place) -> None:
 
 def test_everything_listens_on_loopback_only(running: Server) -> None:
     inodes = {
-        link[len("socket:[") : -1]
+        target[len("socket:[") : -1]
         for pid in programs(running)
-        for file in Path(f"/proc/{pid}/fd").iterdir()
-        if (link := str(file.readlink())).startswith("socket:[")
+        for target in targets(pid)
+        if target.startswith("socket:[")
     }
     listening = {
         fields[1].partition(":")[0]

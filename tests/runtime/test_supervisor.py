@@ -18,6 +18,7 @@ from confluent_kafka import Producer
 from freehold.runtime.supervisor.plan import GATEWAY_PORT
 from freehold.runtime.supervisor.state import Place
 from freehold.topic.address import KafkaAddress
+from tests.runtime.conftest import targets
 from tests.runtime.small.system import DEMO_COUNT
 from tests.runtime.small_system import PROCESSES, SOURCE, SmallSystem, small_system, wait_until
 
@@ -316,10 +317,6 @@ def _owner_of_listener(port: int) -> int | None:
             if fields[3] == "0A" and int(fields[1].rpartition(":")[2], 16) == port:
                 inodes.add(f"socket:[{fields[9]}]")
     for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                if inodes & {str(each.readlink()) for each in (entry / "fd").iterdir()}:
-                    return int(entry.name)
-            except OSError:
-                continue
+        if entry.name.isdigit() and inodes & set(targets(int(entry.name))):
+            return int(entry.name)
     return None

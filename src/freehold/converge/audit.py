@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
+from typing import TypeVar
 
 import msgspec
 
@@ -32,6 +34,7 @@ LOT_MAX = 1_000
 # and so many wait for their repair at most.
 REMEMBERED_MAX = 10_000
 
+Part = TypeVar("Part")
 Rest = Callable[[float], Awaitable[None]]
 Locating = Callable[[Sequence[Finding]], Awaitable[Sequence[Finding]]]
 
@@ -131,23 +134,19 @@ class Audit:
     async def _compare(self) -> AsyncIterator[Progress | Finding]:
         """Hold each copy against its owner's state."""
         total = await self._source.count()
-        # The owner reads the next part while this one is compared.
-        ahead: asyncio.Task[OwnedStates] | None = asyncio.create_task(self._source.scan(None, PART_ROWS))
-        try:
-            while ahead is not None:
-                part, start = await ahead, time.monotonic()
-                ahead = asyncio.create_task(self._source.scan(part.cursor, PART_ROWS)) if part.cursor else None
+        async with aclosing(
+            _ahead(lambda after: self._source.scan(after, PART_ROWS), lambda part: part.cursor)
+        ) as parts:
+            async for part in parts:
+                start = time.monotonic()
                 self._suspects += await self._screen(part)
                 self._rows += len(part.rows)
                 async for finding in self._settle_lots(self._own):
                     yield finding
                 yield Progress(self._own.where, self._rows, max(total, self._rows))
                 await self._take_rest(start)
-            async for finding in self._settle_lots(self._own, is_last=True):
-                yield finding
-        finally:
-            if ahead is not None:
-                ahead.cancel()
+        async for finding in self._settle_lots(self._own, is_last=True):
+            yield finding
 
     async def _screen(self, part: OwnedStates) -> list[str]:
         """Name those of a part whose copies do not seem equal."""
@@ -176,12 +175,13 @@ class Audit:
     async def _compare_embedded(self, rows: CopyRows) -> AsyncIterator[Progress | Finding]:
         """Hold what is embedded against the replica's own row, and what differs against the owner."""
         done = 0
-        # The next part is read while this one is compared.
-        ahead = asyncio.create_task(rows.scan(None, PART_ROWS))
-        try:
-            while part := await ahead:
+
+        def next_of(part: list[CopyRow]) -> str | None:
+            return part[-1].key if len(part) == PART_ROWS else None
+
+        async with aclosing(_ahead(lambda after: rows.scan(after, PART_ROWS), next_of)) as parts:
+            async for part in parts:
                 start = time.monotonic()
-                ahead = asyncio.create_task(rows.scan(part[-1].key, PART_ROWS))
                 copies = {row.key: row for row in await self._own.find(sorted({row.entity_id for row in part}))}
                 self._suspects += [row.key for row in part if self._is_suspect(row, copies.get(row.entity_id))]
                 done += len(part)
@@ -189,10 +189,8 @@ class Audit:
                     yield finding
                 yield Progress(rows.where, done)
                 await self._take_rest(start)
-            async for finding in self._settle_lots(rows, is_last=True):
-                yield finding
-        finally:
-            ahead.cancel()
+        async for finding in self._settle_lots(rows, is_last=True):
+            yield finding
 
     def _is_suspect(self, row: CopyRow, copy: CopyRow | None) -> bool:
         if row.entity_id in self._found:
@@ -238,3 +236,21 @@ class Audit:
     async def _take_rest(self, start: float) -> None:
         if self._rest is not None:
             await self._rest(time.monotonic() - start)
+
+
+async def _ahead(
+    scan: Callable[[str | None], Awaitable[Part]], next_of: Callable[[Part], str | None]
+) -> AsyncGenerator[Part, None]:
+    """Give part after part; while one is compared the next is read."""
+    reading = asyncio.ensure_future(scan(None))
+    try:
+        while True:
+            part = await reading
+            after = next_of(part)
+            if after is None:
+                yield part
+                return
+            reading = asyncio.ensure_future(scan(after))
+            yield part
+    finally:
+        reading.cancel()
