@@ -27,7 +27,7 @@ test: install-dev ## everything that CI runs: style, types, layers, tests, fault
 	$(BIN)/pytest --numprocesses 5 --dist loadfile --no-loadscope-reorder --ignore tests/faults
 	$(BIN)/pytest tests/faults
 
-test-long: install-dev ## the tests of the seams with all the seeds, places and pairs that they know
+test-long: install-dev ## the tests of the seams with all the products, seeds, places and pairs that they know
 	FREEHOLD_THOROUGH=1 $(BIN)/pytest --numprocesses 5 --dist loadfile --no-loadscope-reorder tests/seams
 
 drill: install ## kill, stop and starve the reference system (KILLS=250 MINUTES=30 SEED=7), and compare everything

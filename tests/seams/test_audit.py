@@ -113,7 +113,7 @@ async def test_all_that_was_tampered_with_is_found_named_and_repaired(
                     assert plain(after[table][key]) == plain(row)
 
 
-@pytest.mark.parametrize("pair", PAIRS if IS_THOROUGH else PAIRS[:1], ids="-".join)
+@pytest.mark.parametrize("pair", PAIRS if IS_THOROUGH else PAIRS[1:], ids="-".join)
 async def test_under_full_load_exactly_what_was_tampered_with_is_found(
     freehold_scene: Scene, pair: tuple[str, str]
 ) -> None:

@@ -18,6 +18,7 @@ from tests.seams.audited import CUSTOMERS, add_users, make_user, owner, subscrib
 from tests.seams.conftest import Database
 from tests.seams.pair import PRODUCTS
 from tests.seams.test_audit import remove_copy
+from tests.seams.thorough import ON_POSTGRES
 from tests.seams.waiting import LIMIT_S, LOOK_AGAIN_S
 
 
@@ -53,7 +54,7 @@ async def test_what_was_found_is_kept_for_all(audits: Audits) -> None:
     assert last.checked_at.tzinfo is not None
 
 
-@pytest.mark.parametrize("product", PRODUCTS)
+@pytest.mark.parametrize("product", ON_POSTGRES)
 async def test_drift_is_found_without_being_asked_for_and_told(freehold_scene: Scene, product: str) -> None:
     keeping_often = often(subscriber(product))
     async with freehold_scene.run(owner("postgres")) as owning, freehold_scene.run(keeping_often) as keeping:

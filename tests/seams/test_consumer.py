@@ -31,7 +31,7 @@ from tests.seams.consuming import (
     write_raw,
 )
 from tests.seams.pair import PRODUCTS, Customer, copies, delete, effects, owner, subscriber, update, update_many
-from tests.seams.thorough import EITHER, PAIRS
+from tests.seams.thorough import ON_MONGO, ON_POSTGRES, PAIRS
 
 pytestmark = pytest.mark.services
 
@@ -120,7 +120,7 @@ async def test_two_instances_divide_the_partitions(freehold_service: Run, readin
         assert all(consumer.progress.applied_total > 0 for consumer in consumers)
 
 
-@pytest.mark.parametrize("reading", PRODUCTS)
+@pytest.mark.parametrize("reading", ON_POSTGRES)
 async def test_rebalancing_under_load_takes_effect_once(freehold_service: Run, reading: str) -> None:
     users, first = owner("mongo"), subscriber(reading)
     async with freehold_service(users) as running, freehold_service(first, instance="orders-1"):
@@ -216,7 +216,7 @@ def own_kafka(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kafka
     server.stop(10)
 
 
-@pytest.mark.parametrize("reading", EITHER)
+@pytest.mark.parametrize("reading", ON_MONGO)
 async def test_killed_kafka_is_waited_for_and_nothing_is_lost_or_doubled(
     own_kafka: KafkaServer, freehold_service: Run, reading: str
 ) -> None:

@@ -25,7 +25,8 @@ from tests.seams.consuming import (
     set_positions,
     until,
 )
-from tests.seams.pair import PRODUCTS, effects, owner, subscriber, update, update_many
+from tests.seams.pair import effects, owner, subscriber, update, update_many
+from tests.seams.thorough import ON_MONGO
 
 pytestmark = pytest.mark.services
 
@@ -51,7 +52,7 @@ async def stopped_reason(freehold_service: Run, orders: Service) -> str:
         return consumer.progress.error
 
 
-@pytest.mark.parametrize("reading", PRODUCTS)
+@pytest.mark.parametrize("reading", ON_MONGO)
 async def test_topic_made_anew_is_not_read(freehold_service: Run, freehold_scene: Scene, reading: str) -> None:
     async with applied_and_closed(freehold_service, reading) as orders:
         admin, topic = admin_of(freehold_scene)

@@ -33,7 +33,7 @@ from tests.runtime.small_system import environment
 from tests.seams.consuming import Run, until
 from tests.seams.pair import PRODUCTS, Named, copies, effects, owner, update, update_many
 from tests.seams.parked import NEVER_AGAIN, Poison, parked, parking, until_effects, until_parked
-from tests.seams.thorough import EITHER
+from tests.seams.thorough import ON_MONGO, ON_POSTGRES
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(240)]
 
@@ -85,7 +85,7 @@ async def die(users: Service, orders: Service, user_ids: Sequence[str], version:
     return [by_key[f"user/{each}"] for each in user_ids]
 
 
-@pytest.mark.parametrize("reading", PRODUCTS)
+@pytest.mark.parametrize("reading", ON_POSTGRES)
 async def test_dead_events_are_listed_shown_and_redriven_once_mended(freehold_service: Run, reading: str) -> None:
     poison = Poison(*USERS)
     users, orders = owner("mongo"), parking(reading, poison, NEVER_AGAIN)
@@ -135,7 +135,7 @@ async def test_dead_events_are_listed_shown_and_redriven_once_mended(freehold_se
         assert (await dead("redrive", "--all", "--yes"))[0] == 1
 
 
-@pytest.mark.parametrize("reading", PRODUCTS)
+@pytest.mark.parametrize("reading", ON_MONGO)
 async def test_edited_event_takes_effect_and_keeps_its_original_beside_it(freehold_service: Run, reading: str) -> None:
     poison = Poison("u1 name 1", "u1 name 5")
     users, orders = owner("postgres"), parking(reading, poison, NEVER_AGAIN)
@@ -170,7 +170,7 @@ async def test_edited_event_takes_effect_and_keeps_its_original_beside_it(freeho
         assert (await copies(orders))["u1"] == ("name 1", 1, False)
 
 
-@pytest.mark.parametrize("reading", PRODUCTS)
+@pytest.mark.parametrize("reading", ON_POSTGRES)
 async def test_discarded_event_is_gone_and_its_key_goes_on(freehold_service: Run, reading: str) -> None:
     users, orders = owner("mongo"), parking(reading, Poison("u1 name 1", "u2 name 1"), NEVER_AGAIN)
     async with freehold_service(users), freehold_service(orders) as reader:
@@ -226,7 +226,7 @@ async def test_interrupted_redrive_goes_on_with_what_was_chosen_and_asks_for_not
             assert "no redrive was interrupted" in (await dead("redrive", "--resume"))[2]
 
 
-@pytest.mark.parametrize("reading", EITHER)
+@pytest.mark.parametrize("reading", ON_POSTGRES)
 async def test_hundreds_are_redriven_by_a_command_that_is_killed_and_one_that_goes_on(
     freehold_service: Run, reading: str
 ) -> None:
@@ -265,7 +265,7 @@ class Dying(Poison):
             raise LookupError(f"no tariff for {event.id}")
 
 
-@pytest.mark.parametrize("reading", PRODUCTS)
+@pytest.mark.parametrize("reading", ON_MONGO)
 async def test_event_that_comes_back_again_and_again_is_quarantined(freehold_service: Run, reading: str) -> None:
     users, orders = owner("mongo"), parking(reading, Poison("u1"), NEVER_AGAIN)
     async with freehold_service(users), freehold_service(orders) as reader:
@@ -285,7 +285,7 @@ async def test_event_that_comes_back_again_and_again_is_quarantined(freehold_ser
         assert event.replays == 4
 
 
-@pytest.mark.parametrize("reading", PRODUCTS)
+@pytest.mark.parametrize("reading", ON_MONGO)
 async def test_what_had_taken_effect_already_is_said_and_takes_none(freehold_service: Run, reading: str) -> None:
     users, orders = owner("mongo"), parking(reading, Poison("u1 name 1"), NEVER_AGAIN)
     async with freehold_service(users), freehold_service(orders) as reader:
@@ -298,7 +298,7 @@ async def test_what_had_taken_effect_already_is_said_and_takes_none(freehold_ser
         assert await effects(orders) == {}
 
 
-@pytest.mark.parametrize("reading", PRODUCTS)
+@pytest.mark.parametrize("reading", ON_POSTGRES)
 async def test_redrive_that_would_undo_a_newer_state_is_refused(freehold_service: Run, reading: str) -> None:
     users, orders = owner("mongo"), parking(reading, Poison("u1 name 2"), NEVER_AGAIN)
     async with freehold_service(users) as publisher, freehold_service(orders):

@@ -22,7 +22,7 @@ from freehold.topic.admin import Topics
 from freehold.topic.dead import SUFFIX, DeadLetterTopic
 from freehold.topic.partition import partition_of
 from tests.seams.consuming import IDS, LIMIT_S, PARTITIONS, Run, consumer_of, until
-from tests.seams.pair import PRODUCTS, Named, copies, effects, owner, update, update_many
+from tests.seams.pair import Named, copies, effects, owner, update, update_many
 from tests.seams.parked import (
     BESIDE,
     NEVER_AGAIN,
@@ -38,11 +38,12 @@ from tests.seams.parked import (
     until_parked,
     until_redriven,
 )
+from tests.seams.thorough import ON_MONGO, ON_POSTGRES
 
 pytestmark = pytest.mark.services
 
 
-@pytest.mark.parametrize("reading", PRODUCTS)
+@pytest.mark.parametrize("reading", ON_MONGO)
 async def test_poison_stops_nobody_else_and_keeps_the_order_of_its_own_key(freehold_service: Run, reading: str) -> None:
     poison = Poison("u3")
     users, orders = owner("mongo"), parking(reading, poison, dataclasses.replace(QUICK, attempts=1_000))
@@ -91,7 +92,7 @@ async def test_poison_stops_nobody_else_and_keeps_the_order_of_its_own_key(freeh
         assert (await effects(orders))["u3"] == [1, 2, 3, 4, 5]
 
 
-@pytest.mark.parametrize("reading", PRODUCTS)
+@pytest.mark.parametrize("reading", ON_POSTGRES)
 async def test_dead_event_holds_its_key_until_it_is_redriven(freehold_service: Run, reading: str) -> None:
     poison = Poison("u3 name 1")
     users, orders = owner("mongo"), parking(reading, poison, QUICK)
@@ -112,7 +113,7 @@ async def test_dead_event_holds_its_key_until_it_is_redriven(freehold_service: R
         await until_parked(orders, {})
 
 
-@pytest.mark.parametrize("reading", PRODUCTS)
+@pytest.mark.parametrize("reading", ON_MONGO)
 async def test_edited_event_takes_effect_as_it_was_edited(freehold_service: Run, reading: str) -> None:
     poison = Poison("u3 name 1")
     users, orders = owner("mongo"), parking(reading, poison, NEVER_AGAIN)
@@ -131,7 +132,7 @@ async def test_edited_event_takes_effect_as_it_was_edited(freehold_service: Run,
         await until_effects(orders, {"u3": [7, 2]})
 
 
-@pytest.mark.parametrize("reading", PRODUCTS)
+@pytest.mark.parametrize("reading", ON_POSTGRES)
 async def test_discarded_event_lets_its_key_go_on(freehold_service: Run, reading: str) -> None:
     poison = Poison("u3 name 1")
     users, orders = owner("mongo"), parking(reading, poison, NEVER_AGAIN)
@@ -147,7 +148,7 @@ async def test_discarded_event_lets_its_key_go_on(freehold_service: Run, reading
         await until_parked(orders, {})
 
 
-@pytest.mark.parametrize("reading", PRODUCTS)
+@pytest.mark.parametrize("reading", ON_MONGO)
 async def test_dead_letter_says_where_why_when_and_how_often(
     freehold_service: Run, freehold_scene: Scene, reading: str
 ) -> None:
@@ -211,7 +212,7 @@ def letters_of(scene: Scene, count: int) -> list[Message]:
     return found
 
 
-@pytest.mark.parametrize("reading", PRODUCTS)
+@pytest.mark.parametrize("reading", ON_POSTGRES)
 async def test_partition_stands_still_at_the_cap_and_goes_on_when_there_is_room(
     freehold_service: Run, reading: str
 ) -> None:
@@ -243,7 +244,7 @@ async def test_partition_stands_still_at_the_cap_and_goes_on_when_there_is_room(
         assert consumer.progress.partitions[partition].state is PartitionState.READING
 
 
-@pytest.mark.parametrize("reading", PRODUCTS)
+@pytest.mark.parametrize("reading", ON_MONGO)
 async def test_handler_that_hangs_is_cut_off(freehold_service: Run, reading: str) -> None:
     hanging = True
 
@@ -264,7 +265,7 @@ async def test_handler_that_hangs_is_cut_off(freehold_service: Run, reading: str
         await until_effects(orders, {key: [1] for key in ["u3", *BESIDE]})
 
 
-@pytest.mark.parametrize("reading", PRODUCTS)
+@pytest.mark.parametrize("reading", ON_POSTGRES)
 async def test_handlers_that_take_long_together_share_out_their_batch(
     freehold_service: Run, monkeypatch: pytest.MonkeyPatch, reading: str
 ) -> None:
@@ -290,7 +291,7 @@ async def test_handlers_that_take_long_together_share_out_their_batch(
             assert await parked(orders) == []
 
 
-@pytest.mark.parametrize("reading", PRODUCTS)
+@pytest.mark.parametrize("reading", ON_MONGO)
 async def test_handler_that_waits_for_what_is_cancelled_fails_like_any_other(
     freehold_service: Run, reading: str
 ) -> None:

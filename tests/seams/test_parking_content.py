@@ -15,7 +15,7 @@ from freehold.event import Event, Place
 from freehold.service import Listen, Service
 from freehold.testing import Scene
 from tests.seams.consuming import IDS, Run, compact_no_more, write_raw
-from tests.seams.pair import PRODUCTS, copies, delete, effects, owner, subscriber, update, update_many
+from tests.seams.pair import copies, delete, effects, owner, subscriber, update, update_many
 from tests.seams.parked import (
     BESIDE,
     ONCE,
@@ -31,11 +31,12 @@ from tests.seams.parked import (
     until_effects,
     until_parked,
 )
+from tests.seams.thorough import ON_MONGO, ON_POSTGRES
 
 pytestmark = pytest.mark.services
 
 
-@pytest.mark.parametrize("reading", PRODUCTS)
+@pytest.mark.parametrize("reading", ON_POSTGRES)
 async def test_erasure_waits_behind_no_poison_and_clears_what_was_parked(freehold_service: Run, reading: str) -> None:
     told = []
 
@@ -65,7 +66,7 @@ async def bytes_of_parked(service: Service, key: str) -> bytes:
     return b"".join(whole.record.value or b"" for whole in wholes if whole is not None)
 
 
-@pytest.mark.parametrize("reading", PRODUCTS)
+@pytest.mark.parametrize("reading", ON_MONGO)
 async def test_newer_state_of_a_copy_supersedes_what_could_not_be_read(
     freehold_service: Run, freehold_scene: Scene, reading: str
 ) -> None:
@@ -90,7 +91,7 @@ async def test_newer_state_of_a_copy_supersedes_what_could_not_be_read(
         assert (await copies(orders))["u3"] == ("name 3", 3, False)
 
 
-@pytest.mark.parametrize("reading", PRODUCTS)
+@pytest.mark.parametrize("reading", ON_POSTGRES)
 async def test_unknown_schema_is_parked_and_read_by_the_code_that_can(
     freehold_service: Run, freehold_scene: Scene, reading: str
 ) -> None:
@@ -120,7 +121,7 @@ async def test_unknown_schema_is_parked_and_read_by_the_code_that_can(
         assert seen == ["title 1", "title 2"]
 
 
-@pytest.mark.parametrize("reading", PRODUCTS)
+@pytest.mark.parametrize("reading", ON_MONGO)
 async def test_record_without_a_key_blocks_nobody(freehold_service: Run, freehold_scene: Scene, reading: str) -> None:
     users, orders = owner("mongo", partitions=1), subscriber(reading)
     async with freehold_service(users) as running, freehold_service(orders):
@@ -139,7 +140,7 @@ async def test_record_without_a_key_blocks_nobody(freehold_service: Run, freehol
         assert "no ce_specversion header" in left.error
 
 
-@pytest.mark.parametrize("reading", PRODUCTS)
+@pytest.mark.parametrize("reading", ON_POSTGRES)
 async def test_what_is_left_of_a_topic_that_is_no_more_can_be_discarded(freehold_service: Run, reading: str) -> None:
     users, orders = owner("mongo"), parking(reading, Poison("u3"), ONCE)
     async with freehold_service(users):
@@ -155,7 +156,7 @@ async def test_what_is_left_of_a_topic_that_is_no_more_can_be_discarded(freehold
             assert left.id == event.id
 
 
-@pytest.mark.parametrize("reading", PRODUCTS)
+@pytest.mark.parametrize("reading", ON_MONGO)
 async def test_erasure_clears_what_is_left_of_a_topic_that_is_no_more(freehold_service: Run, reading: str) -> None:
     """Of whatever partition: the former topic may have had more. Nothing of that entity is parked of the present one."""
     users, orders = owner("mongo"), parking(reading, Poison("u3"), ONCE)

@@ -36,11 +36,12 @@ from tests.seams.parked import (
     until_effects,
     until_parked,
 )
+from tests.seams.thorough import ON_MONGO, ON_POSTGRES
 
 pytestmark = pytest.mark.services
 
 
-@pytest.mark.parametrize("reading", PRODUCTS)
+@pytest.mark.parametrize("reading", ON_POSTGRES)
 async def test_what_is_parked_outlives_a_restart(freehold_service: Run, reading: str) -> None:
     poison = Poison("u3")
     users, orders = owner("mongo"), parking(reading, poison, ONCE)
@@ -60,7 +61,7 @@ async def test_what_is_parked_outlives_a_restart(freehold_service: Run, reading:
             await running.settled()
 
 
-@pytest.mark.parametrize("reading", PRODUCTS)
+@pytest.mark.parametrize("reading", ON_MONGO)
 async def test_event_whose_effect_has_happened_is_taken_out_without_another(
     freehold_service: Run, caplog: pytest.LogCaptureFixture, reading: str
 ) -> None:

@@ -26,7 +26,7 @@ from tests.seams.consuming import admin_of, make_anew
 from tests.seams.pair import PRODUCTS
 from tests.seams.parked import parked, until_parked
 from tests.seams.people import NAMES, Contact, ContactBefore, copy_of, freehold, people, readers, write, write_many
-from tests.seams.thorough import PAIRS, SEEDS
+from tests.seams.thorough import ON_MONGO, ON_POSTGRES, PAIRS, SEEDS
 from tests.seams.waiting import LIMIT_S, until
 
 Run = Callable[..., Any]
@@ -121,7 +121,7 @@ async def test_killed_anywhere_and_run_again_it_ends_equal(
         assert kills > 10
 
 
-@pytest.mark.parametrize("subscriber", PRODUCTS)
+@pytest.mark.parametrize("subscriber", ON_POSTGRES)
 async def test_what_differs_stays_beside(freehold_service: Run, subscriber: str) -> None:
     users, orders = people("postgres"), readers(subscriber)
     async with freehold_service(users), freehold_service(orders) as running:
@@ -163,7 +163,7 @@ async def test_copy_of_before_is_taken_back_and_catches_up(freehold_service: Run
         assert names(await copy_of(orders)) == await rows_of(users)
 
 
-@pytest.mark.parametrize("subscriber", PRODUCTS)
+@pytest.mark.parametrize("subscriber", ON_MONGO)
 async def test_own_documents_that_embed_follow_what_was_built(freehold_service: Run, subscriber: str) -> None:
     users, orders = people("postgres"), readers(subscriber)
     async with freehold_service(users), freehold_service(orders) as running:
@@ -245,7 +245,7 @@ async def test_copy_that_takes_over_while_a_consumer_claims_is_kept_whole(
             assert (await copy_of(orders))["p1"]["town"] == "Bonn"
 
 
-@pytest.mark.parametrize("subscriber", PRODUCTS)
+@pytest.mark.parametrize("subscriber", ON_POSTGRES)
 async def test_replica_that_is_new_is_noted_and_filled(freehold_service: Run, subscriber: str) -> None:
     users, before = people("postgres"), readers(subscriber)
     async with freehold_service(users):
@@ -275,7 +275,7 @@ async def test_replica_that_is_new_is_noted_and_filled(freehold_service: Run, su
             assert running.running.health.notes == {}
 
 
-@pytest.mark.parametrize("subscriber", PRODUCTS)
+@pytest.mark.parametrize("subscriber", ON_POSTGRES)
 async def test_copies_of_a_topic_made_anew_are_rebuilt_from_the_owner(
     freehold_service: Run, freehold_scene: Scene, monkeypatch: pytest.MonkeyPatch, subscriber: str
 ) -> None:
@@ -303,7 +303,7 @@ async def test_copies_of_a_topic_made_anew_are_rebuilt_from_the_owner(
         assert again.returncode == 0, again.stderr
 
 
-@pytest.mark.parametrize("subscriber", PRODUCTS)
+@pytest.mark.parametrize("subscriber", ON_MONGO)
 async def test_rebuild_clears_what_is_parked_of_an_erased_entity_whose_erasure_was_lost(
     freehold_service: Run, freehold_scene: Scene, subscriber: str
 ) -> None:
@@ -337,7 +337,7 @@ async def test_command_names_what_there_is(freehold_service: Run) -> None:
 
 
 @pytest.mark.parametrize("stage", [Stage.BUILDING, Stage.COMPARING])
-@pytest.mark.parametrize("subscriber", PRODUCTS)
+@pytest.mark.parametrize("subscriber", ON_POSTGRES)
 async def test_later_run_takes_over_from_one_that_was_stopped(
     freehold_service: Run, subscriber: str, stage: Stage
 ) -> None:

@@ -30,9 +30,10 @@ from freehold.topic.mark import ENTITY, Marks
 from freehold.topic.tail import LAST_MAX, tail
 from freehold.topic.writer import Writer
 from tests.seams.pair import PRODUCTS, owner, update, update_many
+from tests.seams.thorough import ON_MONGO, ON_POSTGRES
 from tests.seams.waiting import LIMIT_S, until
 
-pytestmark = [pytest.mark.services, pytest.mark.parametrize("product", PRODUCTS)]
+pytestmark = [pytest.mark.services]
 
 Run = Callable[..., Any]
 # A mark a second after the last event, the cleaner's turn every five, and some for a busy machine.
@@ -132,6 +133,7 @@ def versions(records: list[Record]) -> dict[str, list[int]]:
     return dict(found)
 
 
+@pytest.mark.parametrize("product", PRODUCTS)
 async def test_all_that_committed_is_shipped_in_order_and_deleted(
     freehold_service: Run, kafka: KafkaServer, product: str
 ) -> None:
@@ -166,6 +168,7 @@ class FailingOnce:
         self._source.acknowledge(rows, position)
 
 
+@pytest.mark.parametrize("product", PRODUCTS)
 async def test_what_was_sent_and_not_deleted_is_repeated_exactly(
     freehold_service: Run, kafka: KafkaServer, product: str
 ) -> None:
@@ -183,6 +186,7 @@ async def test_what_was_sent_and_not_deleted_is_repeated_exactly(
         await shop.until(lambda: relay.progress.state is RelayState.FOLLOWING, "following again")
 
 
+@pytest.mark.parametrize("product", ON_MONGO)
 async def test_absent_topic_is_waited_for_and_said(freehold_service: Run, kafka: KafkaServer, product: str) -> None:
     async with open_shop(freehold_service, product, kafka, has_topic=False) as shop:
         await shop.store.transact(update, "a", 1)
@@ -196,6 +200,7 @@ async def test_absent_topic_is_waited_for_and_said(freehold_service: Run, kafka:
         assert versions(await shop.records()) == {"user/a": [1]}
 
 
+@pytest.mark.parametrize("product", ON_POSTGRES)
 async def test_silent_kafka_holds_nothing_up_but_the_relay(
     freehold_service: Run, kafka: KafkaServer, product: str
 ) -> None:
@@ -234,6 +239,7 @@ def thawed(kafka: KafkaServer) -> None:
     os.kill(kafka.pid, signal.SIGCONT)
 
 
+@pytest.mark.parametrize("product", ON_POSTGRES)
 async def test_killed_kafka_loses_nothing_and_breaks_no_order(
     freehold_service: Run, kafka: KafkaServer, product: str
 ) -> None:
@@ -253,6 +259,7 @@ async def test_killed_kafka_loses_nothing_and_breaks_no_order(
         assert versions(await shop.records()) == {"user/a": expected, "user/b": expected}
 
 
+@pytest.mark.parametrize("product", PRODUCTS)
 async def test_second_relay_waits_and_takes_over(freehold_service: Run, kafka: KafkaServer, product: str) -> None:
     async with open_shop(freehold_service, product, kafka) as shop:
         first = shop.start_relay()
@@ -269,6 +276,7 @@ async def test_second_relay_waits_and_takes_over(freehold_service: Run, kafka: K
         assert versions(await shop.records()) == {"user/a": [1, 2]}
 
 
+@pytest.mark.parametrize("product", ON_MONGO)
 async def test_stop_while_kafka_is_silent_keeps_its_bound(
     freehold_service: Run, kafka: KafkaServer, product: str, tmp_path: Path
 ) -> None:
@@ -290,6 +298,7 @@ async def test_stop_while_kafka_is_silent_keeps_its_bound(
         assert versions(await shop.records()) == {"user/a": [1]}
 
 
+@pytest.mark.parametrize("product", ON_POSTGRES)
 async def test_quiet_topic_is_compacted_since_each_partition_gets_a_mark(
     freehold_service: Run, kafka: KafkaServer, product: str
 ) -> None:

@@ -12,8 +12,9 @@ from freehold.consumer.progress import ConsumerState
 from freehold.service import System
 from freehold.testing import Scene
 from tests.seams.consuming import IDS, admin_of, consumer_of, make_anew
-from tests.seams.pair import PRODUCTS, effects, owner, subscriber, update_many
+from tests.seams.pair import effects, owner, subscriber, update_many
 from tests.seams.people import freehold
+from tests.seams.thorough import ON_MONGO
 from tests.seams.waiting import LIMIT_S, until
 
 Run = Callable[..., Any]
@@ -25,7 +26,7 @@ listener = dataclasses.replace(subscriber("mongo"), replicates=[])
 system = System(name="listening", services=[owner("mongo"), listener])
 
 
-@pytest.mark.parametrize("product", PRODUCTS)
+@pytest.mark.parametrize("product", ON_MONGO)
 async def test_handlers_go_on_where_a_topic_made_anew_begins(
     freehold_service: Run, freehold_scene: Scene, monkeypatch: pytest.MonkeyPatch, product: str
 ) -> None:

@@ -15,7 +15,6 @@ from freehold.service import Listen, Parking, Replica, Service
 from freehold.testing import TestedService
 from freehold.upcast import Upcasts
 from tests.seams.pair import (
-    PRODUCTS,
     copies,
     delete,
     effects,
@@ -25,9 +24,10 @@ from tests.seams.pair import (
     subscriber,
     update,
 )
+from tests.seams.thorough import ON_MONGO, ON_POSTGRES
 from tests.seams.waiting import LIMIT_S, LOOK_AGAIN_S, until
 
-pytestmark = [pytest.mark.services, pytest.mark.parametrize("product", PRODUCTS)]
+pytestmark = [pytest.mark.services]
 
 Run = Callable[..., Any]
 
@@ -81,6 +81,7 @@ def later_subscriber(product: str) -> Service:
     )
 
 
+@pytest.mark.parametrize("product", ON_POSTGRES)
 async def test_events_of_every_form_take_effect_in_order_and_are_read_again_from_the_beginning(
     freehold_service: Run, product: str
 ) -> None:
@@ -105,6 +106,7 @@ async def test_events_of_every_form_take_effect_in_order_and_are_read_again_from
                 assert await effects(late) == {"u1": [1, 2], "u2": [1]}
 
 
+@pytest.mark.parametrize("product", ON_MONGO)
 @pytest.mark.parametrize("unreadable", ["park", "pause"])
 async def test_form_that_a_reader_does_not_know_waits_for_the_release_that_does(
     freehold_service: Run, product: str, unreadable: Literal["park", "pause"]
