@@ -300,9 +300,9 @@ class Relay:
             level = logging.WARNING if isinstance(error, PeerError) else logging.ERROR
             log.log(level, "relay of %s begins again: %s", self._writer.topic, text, exc_info=not is_expected)
         pause_s *= random.uniform(0.5, 1.0)  # noqa: S311 -- spreads retries, hides nothing
-        self.progress.state = RelayState.RETRYING
         self.progress.last_error = text
         self.progress.retry_at = time.time() + pause_s
+        self.progress.state = RelayState.RETRYING  # last: whoever sees it finds the reason, too
         self._stopping.wait(pause_s)
 
     def _let_go(self) -> None:
