@@ -28,7 +28,6 @@ RECORD_COUNT = 1_000
 
 def train() -> Path:
     """Make the archive, unless it is there; when another process is at it, wait for that."""
-    os.nice(LOWEST_PRIORITY)
     with tempfile.TemporaryDirectory(prefix="freehold-training-") as scratch:
         place, record = Path(scratch), Path(scratch) / "kafka.record"
         server = KafkaServer(place / "kafka", secrets=Secrets(place / "secrets.json"), training=record)
@@ -85,10 +84,11 @@ def _keep(result: Path, archive: Path) -> None:
 def main() -> int:
     """Make the archive and say so; a kill in between ends the broker that is being trained.
 
-    With `--while-open` it gives up when its standard input is closed.
+    With `--while-open` it runs beside other work: it lets that go first, and gives up when its standard input is closed.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     if "--while-open" in sys.argv[1:]:
+        os.nice(LOWEST_PRIORITY)
         threading.Thread(target=_end_with_input, daemon=True).start()
     try:
         archive = train()
