@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from freehold.errors import ConfigurationError, DeclarationError
+from freehold.gateway.forward import ANSWER_S
 from freehold.http.cursor import derive_key
 from freehold.runtime.load import load_part, load_service, load_system
 from freehold.runtime.log import set_up_logs
-from freehold.runtime.settings import VARIABLES, Settings, read_settings
+from freehold.runtime.settings import COPIES_WAIT_S_MAX, VARIABLES, Settings, read_settings
 from freehold.telemetry import enter_trace, leave_trace
 
 STORE = "postgresql://users:hunter2@127.0.0.1:5432/users"
@@ -54,6 +55,7 @@ def test_bootstrap_servers_are_a_kafka_url() -> None:
         ("FREEHOLD_CURSOR_KEY", "hunter2"),
         ("FREEHOLD_BODY_BYTES_MAX", "1"),
         ("FREEHOLD_ANSWER_S_MAX", "nan"),
+        ("FREEHOLD_COPIES_WAIT_S", "9"),
         ("FREEHOLD_UPSTREAM_USERS", "ftp://h"),
     ],
 )
@@ -64,6 +66,10 @@ def test_a_wrong_value_is_refused_by_name_and_says_what_is_taken(name: str, valu
     assert str(refused.value).startswith(f"{name} takes ")
     assert "hunter2" not in str(refused.value)
     assert refused.value.__context__ is None or "hunter2" not in repr(refused.value.__cause__)
+
+
+def test_service_has_time_to_say_that_copies_are_behind() -> None:
+    assert Settings().copies_wait_s <= COPIES_WAIT_S_MAX < ANSWER_S
 
 
 def test_what_is_missing_is_named() -> None:

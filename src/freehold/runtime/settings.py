@@ -17,12 +17,13 @@ from urllib.parse import urlsplit
 from freehold.errors import ConfigurationError
 from freehold.http.cursor import derive_key
 from freehold.http.peer import Peer
-from freehold.http.read_your_writes import WAIT_S_MAX
 from freehold.http.token import TokenKey
 from freehold.topic.address import KafkaAddress
 
 STORE_SCHEMES = {"postgresql": "postgres", "postgres": "postgres", "mongodb": "mongo", "mongodb+srv": "mongo"}
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
+# Shorter than the gateway waits for an answer, or "not here yet" would come too late to be told.
+COPIES_WAIT_S_MAX = 8.0
 UPSTREAM_PREFIX = "FREEHOLD_UPSTREAM_"
 # Read by other commands than `run`; a process that finds them in its environment has not been misspelt.
 SYSTEM = "FREEHOLD_SYSTEM"
@@ -248,7 +249,7 @@ def _read_seconds(text: str) -> float:
 
 def _read_wait(text: str) -> float:
     seconds = float(text)
-    if not 0 <= seconds <= WAIT_S_MAX:
+    if not 0 <= seconds <= COPIES_WAIT_S_MAX:
         raise ValueError
     return seconds
 
@@ -330,7 +331,7 @@ VARIABLES = (
     Variable(
         "copies_wait_s",
         "FREEHOLD_COPIES_WAIT_S",
-        "seconds that a request with a token waits for copies at most, 0 to 60",
+        "seconds that a request with a token waits for copies at most, 0 to 8",
         _read_wait,
     ),
     Variable("body_bytes_max", "FREEHOLD_BODY_BYTES_MAX", "bytes of a request's body, 1024 to 67108864", _read_bytes),
