@@ -10,7 +10,6 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from freehold.runtime.settings import COPIES_WAIT_S_MAX
 from freehold.testing import Scene, Servers, TestedService
 from systems.database_per_service.orders.service import orders
 from systems.database_per_service.tests.door import serve_gateway
@@ -33,8 +32,7 @@ async def shop(scene: Scene) -> AsyncIterator[Shop]:
     async with AsyncExitStack() as stack:
         shop = Shop(
             await stack.enter_async_context(scene.run(users)),
-            # What is read is not to depend on how busy the machine is.
-            await stack.enter_async_context(scene.run(orders, copies_wait_s=COPIES_WAIT_S_MAX)),
+            await stack.enter_async_context(scene.run(orders)),
         )
         # A topic is made and a group is joined in the background, which takes long on a busy machine.
         await shop.users.settled(limit_s=100)

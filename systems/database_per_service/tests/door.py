@@ -19,24 +19,15 @@ from freehold.runtime.settings import Settings
 from systems.database_per_service.gateway.gateway import gateway
 
 START_S = 10.0
-# What a test says of an answer is not to depend on how busy the machine is.
-COMPOSED_S = 10.0
 
 
 @contextlib.asynccontextmanager
 async def serve_gateway(
-    users_url: str,
-    orders_url: str,
-    *,
-    token_secret: str = "",
-    remembers: Literal["header", "cookie"] = "header",
-    deadline_s: float = COMPOSED_S,
+    users_url: str, orders_url: str, *, token_secret: str = "", remembers: Literal["header", "cookie"] = "header"
 ) -> AsyncIterator[httpx.AsyncClient]:
     """Run the system's gateway before these two services."""
     settings = Settings(upstreams={"users": users_url, "orders": orders_url}, port=0, token_secret=token_secret)
-    compositions = [dataclasses.replace(each, deadline_s=deadline_s) for each in gateway.compositions]
-    declared = dataclasses.replace(gateway, remembers=remembers, compositions=compositions)
-    running = RunningGateway(declared, settings)
+    running = RunningGateway(dataclasses.replace(gateway, remembers=remembers), settings)
     listener = listen(settings)
     server = Server(running.app)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
