@@ -9,12 +9,13 @@ import pytest
 
 from freehold.runtime.embedded import archive
 from freehold.runtime.embedded.libraries import fetch_jars, find_cache
+from freehold.runtime.embedded.training import LOWEST_PRIORITY
 from tests.runtime.conftest import KINDS, STOP_TIMEOUT_S, Place, wait_until
 
 pytestmark = pytest.mark.services
 
 TRAINING = "freehold.runtime.embedded.training"
-# At the priority of everybody else: at its own it would wait for all tests beside it.
+# At the priority of everybody else: what runs beside an `up` would wait for all tests beside it.
 CODE = f"import os, runpy; os.nice = lambda _: 0; runpy.run_module({TRAINING!r}, run_name='__main__')"
 TRAIN = (sys.executable, "-c", CODE)
 
@@ -71,10 +72,10 @@ def test_stop_ends_the_training_and_all_that_it_started(place: Place, cache: Pat
 @pytest.mark.timeout(400)
 def test_archive_is_made_once_and_used_from_then_on(place: Place) -> None:
     """In the cache of everybody, where `make test` has made it before."""
-    first = subprocess.run(TRAIN, capture_output=True, text=True, check=False, timeout=300)
+    first = subprocess.run(archive.TRAIN, capture_output=True, text=True, check=False, timeout=300)
     made = Path(first.stdout.rstrip())
     written_at = made.stat().st_mtime_ns
-    second = subprocess.run(TRAIN, capture_output=True, text=True, check=True, timeout=60)
+    second = subprocess.run(archive.TRAIN, capture_output=True, text=True, check=True, timeout=60)
     server = place.server(KINDS["kafka"])
     server.start(place.said.append)
 
@@ -83,3 +84,20 @@ def test_archive_is_made_once_and_used_from_then_on(place: Place) -> None:
     assert made.stat().st_mtime_ns == written_at
     assert str(made) in Path(f"/proc/{server.pid}/maps").read_text()
     assert not [its for its in family(os.getpid()).values() if TRAINING in its]
+
+
+@pytest.mark.parametrize("arguments", [[], ["--while-open"]])
+def test_training_lets_others_go_first_only_beside_other_work(arguments: list[str]) -> None:
+    code = (
+        "import os, sys; from freehold.runtime.embedded import training;"
+        "training.train = lambda: os.nice(0); sys.exit(training.main())"
+    )
+    given, held_open = os.pipe()
+    try:
+        command = [sys.executable, "-c", code, *arguments]
+        ended = subprocess.run(command, stdin=given, capture_output=True, text=True, check=True, timeout=60)
+    finally:
+        os.close(given)
+        os.close(held_open)
+
+    assert int(ended.stdout) == (LOWEST_PRIORITY if arguments else os.nice(0))
