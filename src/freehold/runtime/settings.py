@@ -331,7 +331,7 @@ VARIABLES = (
     Variable(
         "copies_wait_s",
         "FREEHOLD_COPIES_WAIT_S",
-        "seconds that a request with a token waits for copies at most, 0 to 8",
+        f"seconds that a request with a token waits for copies at most, 0 to {COPIES_WAIT_S_MAX:g}",
         _read_wait,
     ),
     Variable("body_bytes_max", "FREEHOLD_BODY_BYTES_MAX", "bytes of a request's body, 1024 to 67108864", _read_bytes),
